@@ -1,0 +1,1 @@
+"""Records, errors and image reading that need neither torch nor a network."""

@@ -1,0 +1,1 @@
+"""Readers of preference data, and the synthetic world."""

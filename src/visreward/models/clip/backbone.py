@@ -1,0 +1,139 @@
+"""The CLIP backbone that serves every CLIP reward model, released or our own.
+
+It is transformers' CLIP with two options that are data: no text tower (for image-only models),
+and a convolutional stem in place of the patch embedding (for the small models that ship).
+
+Shape letters: M images, T prompts, L tokens, D projected features, C/H/W image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig
+from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
+
+from visreward.core.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CLIPBackboneConfig:
+    """What is needed to build a CLIP backbone.
+
+    Attributes:
+        vision: Fields of transformers' CLIPVisionConfig.
+        text: Fields of transformers' CLIPTextConfig, or None for an image-only backbone.
+        projection_dim: D.
+        stem: Output channels of the stride-2 convolutions that replace the patch embedding, or
+            None for the ordinary patch embedding. 2 ** len(stem) must equal the patch size.
+    """
+
+    vision: dict[str, Any] = field(default_factory=dict)  # JSON values
+    text: dict[str, Any] | None = None  # JSON values
+    projection_dim: int = 512
+    stem: tuple[int, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:  # JSON values
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CLIPBackboneConfig:  # JSON values
+        """Build from `to_dict` output."""
+        stem = values.get("stem")
+        return cls(**{**values, "stem": None if stem is None else tuple(stem)})
+
+    @classmethod
+    def from_clip(cls, config: CLIPConfig, *, image_only: bool = False) -> CLIPBackboneConfig:
+        """Take the fields over from a transformers CLIP configuration."""
+        return cls(
+            vision=config.vision_config.to_diff_dict(),
+            text=None if image_only else config.text_config.to_diff_dict(),
+            projection_dim=config.projection_dim,
+        )
+
+
+class ConvStem(nn.Sequential):
+    """Stride-2 convolutions in place of the patch embedding: (M, 3, H, W) -> (M, D, h, w)."""
+
+    def __init__(self, channels: Sequence[int], width: int) -> None:
+        layers: list[nn.Module] = []
+        previous = 3
+        for size in channels:
+            layers += [
+                nn.Conv2d(previous, size, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(size),
+                nn.GELU(),
+            ]
+            previous = size
+        layers.append(nn.Conv2d(previous, width, 1))
+        super().__init__(*layers)
+
+    @property
+    def weight(self) -> Tensor:
+        """Return the last convolution's weight; transformers asks it for the dtype."""
+        last = self[-1]
+        assert isinstance(last, nn.Conv2d)
+        return last.weight
+
+
+class CLIPBackbone(nn.Module):
+    """Image and text towers with their projections."""
+
+    def __init__(self, config: CLIPBackboneConfig) -> None:
+        super().__init__()
+        self.backbone_config = config
+        vision = {**config.vision, "projection_dim": config.projection_dim}
+        self.clip: CLIPModel | CLIPVisionModelWithProjection
+        if config.text is None:
+            self.clip = CLIPVisionModelWithProjection(CLIPVisionConfig(**vision))
+        else:
+            text = {**config.text, "projection_dim": config.projection_dim}
+            self.clip = CLIPModel(
+                CLIPConfig(
+                    text_config=text, vision_config=vision, projection_dim=config.projection_dim
+                )
+            )
+        if config.stem is not None:
+            embeddings = self.clip.vision_model.embeddings
+            if 2 ** len(config.stem) != embeddings.patch_size:
+                raise UsageError(
+                    f"stem has {len(config.stem)} layers, but the patch size is "
+                    f"{embeddings.patch_size}. Give log2(patch size) layers."
+                )
+            embeddings.patch_embedding = ConvStem(config.stem, embeddings.embed_dim)
+
+    @property
+    def has_text(self) -> bool:
+        """Return whether there is a text tower."""
+        return self.backbone_config.text is not None
+
+    def image_features(self, pixel_values: Tensor) -> Tensor:
+        """Return projected, un-normalised image features.
+
+        Args:
+            pixel_values: (M, 3, H, W) float, normalised as the image processor does.
+
+        Returns:
+            (M, D) in the weights' dtype, differentiable.
+        """
+        pixel_values = pixel_values.to(self.clip.dtype)
+        pooled = self.clip.vision_model(pixel_values=pixel_values).pooler_output
+        return self.clip.visual_projection(pooled)  # type: ignore[no-any-return]
+
+    def text_features(self, input_ids: Tensor) -> Tensor:
+        """Return projected, un-normalised text features.
+
+        Args:
+            input_ids: (T, L) int64. Padding after the end-of-text token changes nothing: the
+                tower is causal and pools at that token.
+
+        Returns:
+            (T, D) in the weights' dtype, differentiable.
+        """
+        assert isinstance(self.clip, CLIPModel)
+        pooled = self.clip.text_model(input_ids=input_ids).pooler_output
+        return self.clip.text_projection(pooled)  # type: ignore[no-any-return]

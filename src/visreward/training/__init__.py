@@ -1,0 +1,1 @@
+"""Training: the one place where models, losses and data meet."""
