@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.core.bad_files import BadFile
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
@@ -22,3 +28,29 @@ def shared_dir() -> Path:
     if not (folder / "parity").is_dir():
         pytest.skip(f"reference data not found at {folder.name}/ beside the project")
     return folder
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes `bad_file` once for each file of the corpus."""
+    if "bad_file" in metafunc.fixturenames:
+        metafunc.parametrize("bad_file", _load_bad_files(), ids=lambda bad_file: bad_file.name)
+
+
+@pytest.fixture(scope="session")
+def bad_files() -> tuple[BadFile, ...]:
+    """Return the corpus of bad and odd image files: name, make() and the phrase expected."""
+    return _load_bad_files()
+
+
+def _load_bad_files() -> tuple[BadFile, ...]:
+    # pytest's importlib mode puts no test folder on sys.path, so the file is loaded by path.
+    name = "visreward_bad_files"
+    if name not in sys.modules:
+        path = PROJECT_DIR / "tests" / "core" / "bad_files.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return cast("tuple[BadFile, ...]", sys.modules[name].BAD_FILES)

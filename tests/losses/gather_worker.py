@@ -92,8 +92,8 @@ def run_process(rank: int, num_processes: int, rendezvous: str, result_path: str
     batch = {name: value[rank * share : (rank + 1) * share] for name, value in make_batch().items()}
     result: dict[str, Tensor | str] = dict(run_step(batch))
     result["ranks"] = gather_with_grad(torch.full((2,), rank))
-    columns = torch.arange(6.0).reshape(2, 3).T + 10 * rank
-    result["transposed"] = gather_with_grad(columns)
+    wide = torch.arange(12.0).reshape(3, 4) + 100 * rank
+    result["strided"] = gather_with_grad(wide[:, ::2])
     result["shape_error"] = read_shape_error(rank)
     torch.save(result, result_path)
     dist.destroy_process_group()

@@ -96,10 +96,10 @@ def test_gather_two_processes_mean_gradient_equals_one_process(
 def test_gather_two_processes_rows_come_in_rank_order(
     process_results: list[dict[str, Tensor | str]],
 ) -> None:
-    columns = torch.arange(6.0).reshape(2, 3).T
+    columns = torch.arange(12.0).reshape(3, 4)[:, ::2]
     for result in process_results:
         assert as_tensor(result["ranks"]).tolist() == [0, 0, 1, 1]
-        assert torch.equal(as_tensor(result["transposed"]), torch.cat([columns, columns + 10]))
+        assert torch.equal(as_tensor(result["strided"]), torch.cat([columns, columns + 100]))
 
 
 def test_gather_unequal_rows_raises_on_every_process(

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from visreward.core.errors import ShapeError, UnknownNameError
-from visreward.losses.checks import Fidelity
+from visreward.core.types import Fidelity
 from visreward.losses.ict import (
     ContainmentTargets,
     TripletFeatures,
@@ -198,6 +198,16 @@ def test_ict_loss_bfloat16_input_gives_float32_finite_loss(cast_dtype: torch.dty
         assert value.dtype == torch.float32
         assert value.shape == ()
         assert value.item() == pytest.approx(getattr(exact, field.name).item(), abs=1e-2)
+
+
+def test_ict_loss_cast_dtype_computes_every_part_in_that_precision() -> None:
+    features, targets = make_features(7), make_targets(7)
+    plain = ict_loss(features, targets=targets, fidelity="paper")
+    cast = ict_loss(features, targets=targets, fidelity="paper", cast_dtype=torch.bfloat16)
+    for field in dataclasses.fields(cast):
+        exact, rounded = getattr(plain, field.name), getattr(cast, field.name)
+        assert torch.equal(rounded, rounded.bfloat16().float())
+        assert not torch.equal(exact, exact.bfloat16().float())
 
 
 def test_ict_loss_under_autocast_equals_loss_without() -> None:

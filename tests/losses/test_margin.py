@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from visreward.core.errors import ShapeError, UnknownNameError
-from visreward.losses.checks import Fidelity
+from visreward.core.types import Fidelity
 from visreward.losses.margin import (
     hp_loss,
     ict_hp_loss,

@@ -195,24 +195,39 @@ def open_picture(stream: BinaryIO, *, label: str, max_pixels: int) -> ImageFile.
         head = stream.read(HEAD_BYTES)
         image_format = image_format_of(head)
         if image_format is None:
-            raise ImageError(
-                f"{label} is {describe_foreign(head)}. Convert it to {ACCEPTED_FORMATS}."
-            )
-        with pillow_warnings_hidden():
-            stream.seek(0)
-            picture = _PLUGINS[image_format](stream)
+            raise ImageError(f"{label} is {describe_foreign(head)}. Give it as {ACCEPTED_FORMATS}.")
+        picture = _with_header(stream, image_format, label=label)
         check_size(picture.size, label=label, max_pixels=max_pixels)
         header_end = stream.tell()
-        damage = find_damage(stream, image_format, pixels_start=header_end)
-        if damage:
-            raise ImageError(f"{label} {damage}. {_COPY_AGAIN}")
+        _check_whole(stream, image_format, label=label, pixels_start=header_end)
         stream.seek(header_end)
     return picture
 
 
+def _with_header(stream: BinaryIO, image_format: ImageFormat, *, label: str) -> ImageFile.ImageFile:
+    stream.seek(0)
+    try:
+        with pillow_warnings_hidden():
+            return _PLUGINS[image_format](stream)
+    except _DECODER_ERRORS:
+        # That the file is cut short says more than what the plugin stumbled over.
+        _check_whole(stream, image_format, label=label, pixels_start=0)
+        raise
+
+
+def _check_whole(
+    stream: BinaryIO, image_format: ImageFormat, *, label: str, pixels_start: int
+) -> None:
+    damage = find_damage(stream, image_format, pixels_start=pixels_start)
+    if damage:
+        raise ImageError(f"{label} {damage}. {_COPY_AGAIN}")
+
+
 def _reason(error: Exception) -> str:
     if "not identified by this driver" in str(error):
-        return "its header claims zero width or height, or colours that the format does not have"
+        return "its header claims zero width or height, or an unknown kind of colour"
+    if isinstance(error.__cause__, struct.error):
+        return "its header stops early"
     return f"Pillow: {str(error).strip().rstrip('.') or type(error).__name__}"
 
 

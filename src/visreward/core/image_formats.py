@@ -25,8 +25,9 @@ _SIGNATURES: Final[tuple[tuple[bytes, ImageFormat], ...]] = (
     (b"\x89PNG", "PNG"),
     (b"GIF87a", "GIF"),
     (b"GIF89a", "GIF"),
-    (b"BM", "BMP"),
 )
+
+_BMP_HEADER_BYTES: Final = (12, 40, 52, 56, 64, 108, 124)
 
 _FOREIGN: Final[tuple[tuple[int, bytes, str], ...]] = (
     (0, b"II*\0", "a TIFF file"),
@@ -77,6 +78,8 @@ def image_format_of(head: bytes) -> ImageFormat | None:
     """
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADER_BYTES:
+        return "BMP"
     return next((name for signature, name in _SIGNATURES if head.startswith(signature)), None)
 
 
@@ -127,10 +130,10 @@ def find_damage(stream: BinaryIO, image_format: ImageFormat, *, pixels_start: in
 
 
 def _is_text(head: bytes) -> bool:
-    if b"\0" in head or not head:
+    if b"\0" in head:
         return False
     # A multi-byte letter may be cut at the end of the head: up to 3 bytes of it are there.
-    for num_cut in range(4):
+    for num_cut in range(min(4, len(head))):
         try:
             text = head[: len(head) - num_cut].decode("utf-8")
         except UnicodeDecodeError:
@@ -140,7 +143,9 @@ def _is_text(head: bytes) -> bool:
 
 
 def _png_damage(stream: BinaryIO) -> str | None:
-    stream.seek(8)
+    stream.seek(0)
+    if stream.read(8) != b"\x89PNG\r\n\x1a\n":
+        return "is corrupt: its line ends were changed, as by a transfer in text mode"
     has_pixels = False
     while len(header := stream.read(8)) == 8:
         num_left, kind = struct.unpack(">I4s", header)

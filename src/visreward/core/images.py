@@ -73,10 +73,11 @@ def read_image(
     """Return an image as a fully loaded RGB picture of its own.
 
     JPEG, PNG, WebP, BMP and GIF are read, whatever the file is called. Of an animation, the
-    first frame is read. Colour profiles are ignored. An EXIF block that cannot be parsed
-    counts as absent. Damage inside the compressed data of a JPEG or a lossy WebP cannot
-    always be noticed. Deterministic, and safe to call from several threads; Pillow's warnings
-    are not shown.
+    first frame is read. Colour profiles are ignored, and so is the transparent colour of a
+    PNG with 2, 4 or 48 bits per pixel, which Pillow cannot match. An EXIF block that cannot
+    be parsed counts as absent. Damage inside the compressed data of a JPEG or a lossy WebP
+    cannot always be noticed. Deterministic, and safe to call from several threads; Pillow's
+    warnings are not shown.
 
     Args:
         source: A path (never a URL), the bytes of a file, or an opened picture, which keeps
@@ -202,6 +203,9 @@ def _composited(picture: Image.Image, *, label: str) -> Image.Image:
         return picture.convert("RGB")
     if picture.mode == "La":
         picture = picture.convert("LA")
+    if picture.mode == "P":
+        # Pillow writes the transparency into the palette of the picture that it converts.
+        picture = picture.copy()
     white = Image.new("RGBA", picture.size, "white")
     return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
 

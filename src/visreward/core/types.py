@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from visreward.core.errors import DataError
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image"
 """A path, encoded bytes, or an opened picture."""
+
+Fidelity: TypeAlias = Literal["released", "paper"]
+"""Whose arithmetic is followed: the released code's, or the paper's equations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

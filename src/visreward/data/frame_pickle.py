@@ -13,7 +13,8 @@ import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visreward.core.errors import DataError, UnsafePickleError, missing_extra
+from visreward.core.errors import DataError, UnsafePickleError
+from visreward.data.base import load_optional
 from visreward.data.frame_records import Record, UnexpectedRecordError, frame_columns
 
 if TYPE_CHECKING:
@@ -116,10 +117,7 @@ def read_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
             what it names together in another way than pandas does.
         MissingExtraError: if pandas is not installed.
     """
-    try:
-        import pandas as pd
-    except ModuleNotFoundError as error:
-        raise missing_extra("pandas", "train") from error
+    pandas = load_optional("pandas", extra="train")
     file = Path(path)
     tree = _records(file)
     try:
@@ -128,14 +126,10 @@ def read_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
         raise _unsafe(file, str(error)) from error
     except _MALFORMED as error:
         raise _unsafe(file, f"its parts do not fit together ({error})") from error
-    series = {i: pd.Series(column, dtype=column.dtype) for i, column in enumerate(columns)}
-    frame = pd.DataFrame(series)
-    frame.columns = pd.Index(names)
-    frame.index = (
-        pd.RangeIndex(index.start, index.stop, index.step)
-        if isinstance(index, range)
-        else pd.Index(index)
-    )
+    series = {i: pandas.Series(column, dtype=column.dtype) for i, column in enumerate(columns)}
+    frame: pd.DataFrame = pandas.DataFrame(series, index=pandas.RangeIndex(len(index)))
+    frame.columns = pandas.Index(names)
+    frame.index = pandas.Index(index)
     return frame
 
 

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import ClassVar, TypeAlias, TypeVar
+from typing import ClassVar, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -249,5 +249,5 @@ def _bits(validity: bytes) -> NDArray[np.uint8]:
     return np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")
 
 
-def _is_record_type(value: object) -> bool:
+def _is_record_type(value: object) -> TypeGuard[type[Record]]:
     return isinstance(value, type) and issubclass(value, Record)

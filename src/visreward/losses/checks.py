@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, get_args
 
 from visreward.core.errors import ShapeError, UnknownNameError
+from visreward.core.types import Fidelity
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Fidelity: TypeAlias = Literal["released", "paper"]
-"""`released` follows the released training code, `paper` follows the equations."""
 
 
 def require_fidelity(fidelity: str) -> None:

@@ -64,6 +64,7 @@ def gather_with_grad(rows: Tensor) -> Tensor:
     if not (dist.is_available() and dist.is_initialized()):
         return rows
     _require_equal_shapes(rows)
+    # NCCL refuses strided tensors; gloo takes them.
     return _GatherRows.apply(rows.contiguous())  # type: ignore[no-any-return,no-untyped-call]
 
 

@@ -16,7 +16,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from visreward.losses.checks import Fidelity, require_fidelity, require_shape
+from visreward.core.types import Fidelity
+from visreward.losses.checks import require_fidelity, require_shape
 from visreward.losses.similarity import similarity_matrix, triplet_cosines
 
 DEFAULT_ALPHA: Final = 20.0  # ICTHP release, compute_weights_smooth, sharpness

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn.functional import margin_ranking_loss as torch_margin_ranking_loss
 
 from visreward.core.errors import UnknownNameError
-from visreward.losses.checks import Fidelity, require_fidelity, require_shape
+from visreward.core.types import Fidelity
+from visreward.losses.checks import require_fidelity, require_shape
 
 DEFAULT_MARGIN: Final = 0.3  # ICTHP release, criterion config, margin
 

@@ -6,23 +6,21 @@ Shape letters: B samples, K dimensions.
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from visreward.core.errors import InputError, NonFiniteError, PromptError, UsageError
 from visreward.core.images import AS_RELEASED, UPRIGHT, ReadingRule, content_key, read_image
-from visreward.core.types import ImageSource, Sample, Score
+from visreward.core.types import Fidelity, ImageSource, Sample, Score
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from PIL import Image
-
-Fidelity = Literal["released", "paper"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,11 +158,15 @@ class RewardModel(nn.Module, abc.ABC):
     kind: ClassVar[str]
     """The registry name of the class, stored as `model` in a native folder's config.json."""
 
+    part_kinds: ClassVar[Mapping[str, str]] = {}
+    """The kind of each part, by name; empty for a model of its own."""
+
     facts: ModelFacts
 
     def __init__(self, facts: ModelFacts) -> None:
         super().__init__()
         self.facts = facts
+        self.batch_invariant = False
 
     @abc.abstractmethod
     def preprocess(self, samples: Sequence[LoadedSample]) -> Any:  # each family has its own batch
@@ -190,6 +192,12 @@ class RewardModel(nn.Module, abc.ABC):
     def parts(self) -> dict[str, RewardModel]:
         """Return the models that this one is made of, by name; empty for a model of its own."""
         return {}
+
+    def save(self, folder: Path) -> None:
+        """Write the model as a native folder, which `load_model` reads."""
+        from visreward.models.weights import save_native  # noqa: PLC0415  weights import this file
+
+        save_native(self, folder)
 
     @property
     def device(self) -> torch.device:

@@ -83,9 +83,7 @@ def _from_nothing(
         facts,
         CLIPBackbone(wanted),
         pixel_inputs=pixel_inputs,
-        text_inputs=TextInputs(
-            tokenizer, context=config.tokenizer.context, cleaning="open_clip"
-        ),
+        text_inputs=TextInputs(tokenizer, context=config.tokenizer.context, cleaning="open_clip"),
     )
 
 

@@ -12,8 +12,10 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic_core import ErrorDetails
 
 from visreward.core.errors import UnknownNameError, UsageError
+from visreward.core.types import Fidelity
 
 
 class Strict(BaseModel):
@@ -103,7 +105,7 @@ class ICTConfig(Strict):
     """The ICT loss; `beta` None takes the fidelity's own."""
 
     name: Literal["ict"]
-    fidelity: Literal["released", "paper"] = "released"
+    fidelity: Fidelity = "released"
     negative_weight: float = Field(default=0.5, ge=0)
     alpha: float = 20.0
     beta: float | None = None
@@ -121,7 +123,7 @@ class HPConfig(Strict):
     """
 
     name: Literal["hp"]
-    fidelity: Literal["released", "paper"] = "released"
+    fidelity: Fidelity = "released"
     ict: str | None = None
     hp_weight: float = Field(default=1.0, ge=0)
     ict_hp_weight: float = Field(default=1.0, ge=0)
@@ -158,9 +160,7 @@ class TrainConfig(Strict):
     output: Path
     model: ModelConfig
     data: DataConfig
-    objective: Annotated[
-        ContrastiveConfig | ICTConfig | HPConfig, Field(discriminator="name")
-    ]
+    objective: Annotated[ContrastiveConfig | ICTConfig | HPConfig, Field(discriminator="name")]
     optim: OptimConfig
     freeze: FreezeConfig = FreezeConfig()
     precision: Literal["float32", "bfloat16"] = "bfloat16"
@@ -257,7 +257,7 @@ def load_config(recipe: str, overrides: list[str]) -> TrainConfig:
     return parse_config(with_overrides(read_recipe(recipe), overrides))
 
 
-def _problem(detail: Any, values: dict[str, Any]) -> str:  # pydantic's error record
+def _problem(detail: ErrorDetails, values: dict[str, Any]) -> str:  # YAML values
     """Say one validation problem in words."""
     location = [str(part) for part in detail["loc"]]
     # The discriminated section carries its own name in the location: objective.hp.margin.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -58,7 +59,9 @@ class Batch:
     def split(self, num_parts: int) -> list[Batch]:
         """Return the batch in equal parts, in order."""
         size = len(self.prompts) // num_parts
-        return [self._rows(slice(start, start + size)) for start in range(0, size * num_parts, size)]
+        return [
+            self._rows(slice(start, start + size)) for start in range(0, size * num_parts, size)
+        ]
 
     def _rows(self, rows: slice) -> Batch:
         targets = self.targets
@@ -109,6 +112,16 @@ def prompt_ids(prompts: Sequence[str]) -> Tensor:
     return torch.tensor([int.from_bytes(digest, "big", signed=True) for digest in digests])
 
 
+class FrozenStates:
+    """(T, N, L, W) float16 hidden states on disk, read by row like a tensor."""
+
+    def __init__(self, path: Path) -> None:
+        self.states = np.load(path, mmap_mode="r")
+
+    def __getitem__(self, row_ids: list[int]) -> Tensor:
+        return torch.from_numpy(self.states[row_ids])
+
+
 class Feed(Dataset[Batch]):
     """Batches of one split; item s is the batch of step s, whatever happened before.
 
@@ -135,7 +148,7 @@ class Feed(Dataset[Batch]):
         self.seed = seed
         self.rank, self.num_processes = shard
         self.shuffle = shuffle
-        self.extra: dict[str, Tensor] = {}
+        self.extra: dict[str, Tensor | FrozenStates] = {}
         self.with_pixels = True
         self.skipped: dict[int, str] = {}
         self.cache: PixelCache | None = None
@@ -218,4 +231,6 @@ class Feed(Dataset[Batch]):
 
     def steps(self, start: int, stop: int, *, num_workers: int = 0) -> Iterator[Batch]:
         """Yield the batches of steps start to stop - 1, read ahead by worker processes if any."""
-        yield from DataLoader(self, batch_size=None, sampler=range(start, stop), num_workers=num_workers)
+        yield from DataLoader(
+            self, batch_size=None, sampler=range(start, stop), num_workers=num_workers
+        )

@@ -22,7 +22,7 @@ from torch.nn import functional
 from visreward.models.clip.backbone import CLIPBackbone
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
-from visreward.training.feeds import Feed
+from visreward.training.feeds import Feed, FrozenStates
 
 ICT_SCORES = "ict_scores"
 HIDDEN = "hidden"
@@ -81,21 +81,12 @@ def frozen_ict_scores(
     return scores
 
 
-class FrozenStates:
-    """(T, N, L, W) float16 hidden states on disk, read by row like a tensor."""
-
-    def __init__(self, path: Path) -> None:
-        self.states = np.load(path, mmap_mode="r")
-
-    def __getitem__(self, row_ids: list[int]) -> Tensor:
-        return torch.from_numpy(self.states[row_ids])
-
-
 def states_gb(hp: HP, feed: Feed) -> float:
     """Return how many GB of disk the hidden states of all rows take."""
     vision = hp.backbone.clip.vision_model.config
     tokens = (vision.image_size // vision.patch_size) ** 2 + 1
-    return len(feed.rows) * len(feed.rows[0].images) * tokens * vision.hidden_size * 2 / 1e9
+    gb = len(feed.rows) * len(feed.rows[0].images) * tokens * vision.hidden_size * 2 / 1e9
+    return float(gb)
 
 
 @torch.no_grad()

@@ -66,7 +66,8 @@ class Objective(nn.Module, abc.ABC):
     def unit_images(self, pixels: Tensor) -> Tensor:
         """Return (B, N, D) float32 normalised image features of (B, N, 3, H, W) pixels."""
         features = self.model.encode_images(pixels.flatten(0, 1))
-        return functional.normalize(features, dim=-1).unflatten(0, pixels.shape[:2])
+        units = functional.normalize(features, dim=-1)
+        return units.view(*pixels.shape[:2], -1)
 
     def unit_prompts(self, prompts: list[str]) -> Tensor:
         """Return (len(prompts), D) float32 normalised text features; repeats are encoded once."""
@@ -241,7 +242,7 @@ class HPObjective(Objective):
             images = functional.normalize(ict.encode_images(pixels.flatten(0, 1)), dim=-1)
             features, _ = ict.encode_prompts([row[0] for row in batch.prompts])
             texts = functional.normalize(features, dim=-1)
-            return (images.unflatten(0, pixels.shape[:2]) * texts.unsqueeze(1)).sum(dim=-1)
+            return (images.view(*pixels.shape[:2], -1) * texts.unsqueeze(1)).sum(dim=-1)
 
     def hp_logits(self, batch: Batch) -> Tensor:
         """Return (B, 3) float32 logits of the three images."""
@@ -250,19 +251,23 @@ class HPObjective(Objective):
             features = features_from_hidden(
                 self.hp.backbone, hidden.flatten(0, 1), num_layers=self.frozen_layers
             )
-            return self.hp.head(features).float().unflatten(0, hidden.shape[:2])  # type: ignore[no-any-return]
+            logits: Tensor = self.hp.head(features).float()
+            return logits.view(hidden.shape[:2])
         pixels = pixels_of(batch)
-        return self.hp.logits(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
+        return self.hp.logits(pixels.flatten(0, 1)).view(pixels.shape[:2])
 
     def forward(self, batch: Batch) -> StepOutput:
         """Return the weighted loss, and the mean of the three accuracies of HP alone."""
         logits = self.hp_logits(batch)
-        loss = self.config.hp_weight * hp_loss(logits, margin=self.config.margin)
+        gathered = gather_with_grad(logits)
+        loss = self.config.hp_weight * hp_loss(gathered, margin=self.config.margin)
         ict_scores = self.ict_scores(batch)
         if ict_scores is not None and self.config.ict_hp_weight > 0:
+            is_released = self.config.fidelity == "released"
+            rounded = ict_scores.bfloat16() if is_released else ict_scores
             loss = loss + self.config.ict_hp_weight * ict_hp_loss(
-                ict_scores=ict_scores,
-                hp_logits=logits,
+                ict_scores=gather_with_grad(rounded),
+                hp_logits=gathered,
                 fidelity=self.config.fidelity,
                 margin=self.config.margin,
             )

@@ -40,7 +40,7 @@ def freeze(model: CLIPRewardModel, config: FreezeConfig) -> None:
             parts.append(clip.text_projection)
     for part in parts:
         part.requires_grad_(requires_grad=False)
-    if model.backbone.has_text and not model.kind == "clipscore":
+    if model.backbone.has_text and model.kind != "clipscore":
         # Only the contrastive loss uses it; left out, DDP would wait for its gradient.
         clip.logit_scale.requires_grad_(requires_grad=False)
 

@@ -6,16 +6,15 @@ import json
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
 import yaml
 from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from visreward import __version__
 from visreward.core.errors import UsageError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
@@ -210,18 +209,16 @@ def _record(config: TrainConfig) -> None:
     values = config.model_dump(mode="json")
     if place.is_file():
         known = yaml.safe_load(place.read_text(encoding="utf-8"))
-        changed = sorted(
-            key for key in values if key != "optim" and values[key] != known.get(key)
-        )
+        changed = sorted(key for key in values if key != "optim" and values[key] != known.get(key))
         if changed:
             raise UsageError(
                 f"{config.output} holds a run with other settings in: {', '.join(changed)}. "
                 "Give another output=FOLDER, or delete that run."
             )
     place.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-    packages = ("visreward", "torch", "transformers", "accelerate", "pillow", "numpy")
+    packages = ("torch", "transformers", "accelerate", "pillow", "numpy")
     versions = {name: version(name) for name in packages}
-    versions["python"] = platform.python_version()
+    versions |= {"visreward": __version__, "python": platform.python_version()}
     (config.output / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
 
 

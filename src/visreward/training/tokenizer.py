@@ -41,4 +41,4 @@ def train_tokenizer(prompts: Iterable[str], *, vocab_size: int) -> CLIPTokenizer
     merges = [tuple(merge) for merge in json.loads(trained.to_str())["model"]["merges"]]
     tokens = dict.fromkeys([*base, *("".join(merge) for merge in merges)])
     vocab = {token: number for number, token in enumerate([*tokens, START, END])}
-    return CLIPTokenizer(vocab=vocab, merges=merges)
+    return CLIPTokenizer(vocab=vocab, merges=merges)  # type: ignore[arg-type]  # pairs are what the backend takes

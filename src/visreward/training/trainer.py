@@ -115,9 +115,7 @@ class Trainer:
 
     def _batches(self) -> Iterator[Batch]:
         workers = 0 if self.config.data.cache_pixels else self.config.data.num_workers
-        return self.train_feed.steps(
-            self.state.step, self.config.optim.steps, num_workers=workers
-        )
+        return self.train_feed.steps(self.state.step, self.config.optim.steps, num_workers=workers)
 
     def _images_per_step(self) -> int:
         return self.config.optim.batch_size * len(self.train_feed.rows[0].images)
@@ -140,14 +138,12 @@ class Trainer:
             self.wrapped.parameters(), float("inf") if limit is None else limit
         )
         self._require_finite(norm, batch)
-        rate = self.state.schedule.get_last_lr()[0]
+        rate = float(self.state.schedule.get_last_lr()[0])
         self.optimizer.step()
         self.state.schedule.step()
         self.objective.after_step()
         self.state.step += 1
-        mean = StepOutput(
-            loss=torch.stack(losses).mean(), accuracy=torch.stack(accuracies).mean()
-        )
+        mean = StepOutput(loss=torch.stack(losses).mean(), accuracy=torch.stack(accuracies).mean())
         return mean, rate, float(norm)
 
     def _require_finite(self, value: Tensor, batch: Batch) -> None:
@@ -189,9 +185,7 @@ class Trainer:
 
     def save_model(self, folder: Path) -> None:
         """Write the model as a native folder."""
-        save_native(
-            self.objective.model, folder, dtype=WEIGHTS_DTYPES[self.config.weights_dtype]
-        )
+        save_native(self.objective.model, folder, dtype=WEIGHTS_DTYPES[self.config.weights_dtype])
 
     def _say(self, text: str) -> None:
         if self.accelerator.is_main_process:

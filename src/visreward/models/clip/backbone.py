@@ -8,8 +8,8 @@ Shape letters: M images, T prompts, L tokens, D projected features, C/H/W image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,14 +18,36 @@ from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
 
 from visreward.core.errors import UsageError
 
+_TOWER_FIELDS = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "hidden_act",
+    "layer_norm_eps",
+    "attention_dropout",
+    "initializer_range",
+    "initializer_factor",
+)
+VISION_FIELDS = (*_TOWER_FIELDS, "num_channels", "image_size", "patch_size")
+TEXT_FIELDS = (
+    *_TOWER_FIELDS,
+    "vocab_size",
+    "max_position_embeddings",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CLIPBackboneConfig:
     """What is needed to build a CLIP backbone.
 
     Attributes:
-        vision: Fields of transformers' CLIPVisionConfig.
-        text: Fields of transformers' CLIPTextConfig, or None for an image-only backbone.
+        vision: Those of `VISION_FIELDS` that differ from transformers' CLIPVisionConfig.
+        text: Those of `TEXT_FIELDS` that differ from transformers' CLIPTextConfig, or None for an
+            image-only backbone.
         projection_dim: D.
         stem: Output channels of the stride-2 convolutions that replace the patch embedding, or
             None for the ordinary patch embedding. 2 ** len(stem) must equal the patch size.
@@ -42,7 +64,14 @@ class CLIPBackboneConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> CLIPBackboneConfig:  # JSON values
-        """Build from `to_dict` output."""
+        """Build from `to_dict` output.
+
+        Raises:
+            UsageError: if a key is unknown.
+        """
+        _refuse_unknown("backbone", values, {entry.name for entry in fields(cls)})
+        _refuse_unknown("backbone.vision", values.get("vision", {}), VISION_FIELDS)
+        _refuse_unknown("backbone.text", values.get("text") or {}, TEXT_FIELDS)
         stem = values.get("stem")
         return cls(**{**values, "stem": None if stem is None else tuple(stem)})
 
@@ -50,9 +79,22 @@ class CLIPBackboneConfig:
     def from_clip(cls, config: CLIPConfig, *, image_only: bool = False) -> CLIPBackboneConfig:
         """Take the fields over from a transformers CLIP configuration."""
         return cls(
-            vision=config.vision_config.to_diff_dict(),
-            text=None if image_only else config.text_config.to_diff_dict(),
+            vision={name: getattr(config.vision_config, name) for name in VISION_FIELDS},
+            text=(
+                None
+                if image_only
+                else {name: getattr(config.text_config, name) for name in TEXT_FIELDS}
+            ),
             projection_dim=config.projection_dim,
+        )
+
+
+def _refuse_unknown(where: str, values: Iterable[str], known: Iterable[str]) -> None:
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise UsageError(
+            f"{where} has the unknown key(s) {', '.join(unknown)}. "
+            f"The keys are: {', '.join(sorted(known))}."
         )
 
 
@@ -87,7 +129,7 @@ class CLIPBackbone(nn.Module):
         super().__init__()
         self.backbone_config = config
         vision = {**config.vision, "projection_dim": config.projection_dim}
-        self.clip: CLIPModel | CLIPVisionModelWithProjection
+        self.clip: Any  # transformers leaves the types of its submodules open
         if config.text is None:
             self.clip = CLIPVisionModelWithProjection(CLIPVisionConfig(**vision))
         else:
@@ -120,7 +162,7 @@ class CLIPBackbone(nn.Module):
         Returns:
             (M, D) in the weights' dtype, differentiable.
         """
-        pixel_values = pixel_values.to(self.clip.dtype)
+        pixel_values = pixel_values.to(self.clip.visual_projection.weight.dtype)
         pooled = self.clip.vision_model(pixel_values=pixel_values).pooler_output
         return self.clip.visual_projection(pooled)  # type: ignore[no-any-return]
 

@@ -63,7 +63,6 @@ class CLIPRewardModel(RewardModel):
         self.backbone = backbone
         self.pixel_inputs = pixel_inputs
         self.text_inputs = text_inputs
-        self.batch_invariant = False
         self._prompt_cache: OrderedDict[str, tuple[Tensor, int]] = OrderedDict()
 
     def preprocess(self, samples: Sequence[LoadedSample]) -> CLIPBatch:

@@ -7,9 +7,9 @@ Shape letters: B samples, M distinct images, D features.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -112,6 +112,7 @@ class ICTHP(RewardModel):
     """
 
     kind = "ict-hp"
+    part_kinds: ClassVar[Mapping[str, str]] = {"ict": "ict", "hp": "hp"}
 
     def __init__(self, facts: ModelFacts, ict: ICT, hp: HP) -> None:
         super().__init__(facts)

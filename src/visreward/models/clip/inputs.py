@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import ftfy
 import numpy as np
 import torch
+from PIL import Image as PillowImage
 from torch import Tensor
 from transformers import CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -27,13 +28,19 @@ if TYPE_CHECKING:
     from PIL import Image
 
 TextCleaning = Literal["open_clip", "none"]
+ImageFit = Literal["crop", "pad"]
 
 
 class PixelInputs:
-    """Resize and crop on Pillow, exactly as transformers' CLIP image processor does."""
+    """Make each picture the square that the model sees, on Pillow.
 
-    def __init__(self, processor: CLIPImageProcessorPil) -> None:
+    `crop` resizes the shortest side and crops the centre, exactly as transformers' CLIP image
+    processor does; `pad` resizes the longest side and fills the rest with black, as HPSv2 does.
+    """
+
+    def __init__(self, processor: CLIPImageProcessorPil, *, fit: ImageFit = "crop") -> None:
         self.processor = processor
+        self.fit = fit
         self.mean = torch.tensor(processor.image_mean).view(3, 1, 1)
         self.std = torch.tensor(processor.image_std).view(3, 1, 1)
 
@@ -44,17 +51,27 @@ class PixelInputs:
 
     def same_as(self, other: PixelInputs) -> bool:
         """Return whether both make the same pixels of one image."""
-        return bool(self.processor.to_dict() == other.processor.to_dict())
+        return self.fit == other.fit and bool(self.processor.to_dict() == other.processor.to_dict())
 
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
-        """Return (M, 3, H, W) uint8 pixels, resized and cropped, not normalised."""
+        """Return (M, 3, H, W) uint8 pixels, resized and cropped or padded, not normalised."""
+        squares = images if self.fit == "crop" else [self._padded(image) for image in images]
         arrays = [
             self.processor(
                 image, do_rescale=False, do_normalize=False, input_data_format="channels_last"
             )["pixel_values"][0]
-            for image in images
+            for image in squares
         ]
         return torch.from_numpy(np.stack(arrays)).to(torch.uint8)
+
+    def _padded(self, image: Image.Image) -> Image.Image:
+        """Return a black square with the picture, longest side resized, in its centre."""
+        scale = self.size / max(image.size)
+        width, height = (max(1, round(side * scale)) for side in image.size)
+        square = PillowImage.new("RGB", (self.size, self.size))
+        small = image.resize((width, height), PillowImage.Resampling.BICUBIC)
+        square.paste(small, ((self.size - width) // 2, (self.size - height) // 2))
+        return square
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Return (M, 3, H, W) float32 with the CLIP mean and standard deviation taken out.
@@ -111,9 +128,9 @@ class TextInputs:
         return torch.tensor(padded, dtype=torch.int64), [len(ids) for ids in encoded]
 
 
-def load_pixel_inputs(folder: Path) -> PixelInputs:
+def load_pixel_inputs(folder: Path, *, fit: ImageFit = "crop") -> PixelInputs:
     """Read a folder's preprocessor_config.json."""
-    return PixelInputs(CLIPImageProcessorPil.from_pretrained(folder))
+    return PixelInputs(CLIPImageProcessorPil.from_pretrained(folder), fit=fit)
 
 
 def load_text_inputs(folder: Path, *, context: int, cleaning: TextCleaning) -> TextInputs:

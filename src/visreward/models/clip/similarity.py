@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from visreward.models.base import ModelFacts, RewardOutput
 from visreward.models.clip.backbone import CLIPBackbone, CLIPBackboneConfig
 from visreward.models.clip.family import CLIPBatch, CLIPRewardModel
-from visreward.models.clip.inputs import load_pixel_inputs, load_text_inputs
+from visreward.models.clip.inputs import ImageFit, load_pixel_inputs, load_text_inputs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +17,7 @@ class CLIPSimilarity(CLIPRewardModel):
     """Score = scale * cosine(image, prompt); subclasses say which scale."""
 
     kind = "clip-similarity"
+    image_fit: ClassVar[ImageFit] = "crop"
 
     def scale(self) -> float:
         """Return the factor on the cosine."""
@@ -47,7 +48,7 @@ class CLIPSimilarity(CLIPRewardModel):
         return cls(
             facts,
             CLIPBackbone(CLIPBackboneConfig.from_dict(config["backbone"])),
-            pixel_inputs=load_pixel_inputs(folder),
+            pixel_inputs=load_pixel_inputs(folder, fit=cls.image_fit),
             text_inputs=load_text_inputs(
                 folder, context=config["context"], cleaning=config["text_cleaning"]
             ),
@@ -85,7 +86,9 @@ class PickScore(CLIPSimilarity):
 class HPSv2(CLIPSimilarity):
     """The plain cosine, as `hpsv2.score` returns it; tables in papers show it times 100.
 
-    Paper: Human Preference Score v2 (arXiv 2306.09341), section 4.
+    Paper: Human Preference Score v2 (arXiv 2306.09341), section 4. The released code pads to a
+    square with black; it resizes float pixels, ours are rounded to 8 bits as everywhere here.
     """
 
     kind = "hpsv2"
+    image_fit = "pad"

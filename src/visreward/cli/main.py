@@ -1,0 +1,116 @@
+"""The command line: its groups, each imported when it is asked for, and its exit statuses."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+import visreward
+
+
+class Command(NamedTuple):
+    """A command or a group of commands.
+
+    Attributes:
+        target: `module:attribute`, a function or a `typer.Typer`.
+        summary: One line for the list of commands.
+    """
+
+    target: str
+    summary: str
+
+
+COMMANDS = {
+    "score": Command("visreward.cli.score:score", "Score images for prompts."),
+    "rank": Command("visreward.cli.rank:rank", "Rank images for one prompt, best first."),
+    "models": Command("visreward.cli.models:app", "List, show and import reward models."),
+    "data": Command("visreward.cli.data:app", "Check, convert, label and make datasets."),
+    "train": Command("visreward.cli.train:train", "Train a reward model from a recipe."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Import a command's module only when the command runs; turn our errors into a sentence."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # click's types, by version
+        """Return the command that was asked for, in place of its line in the list."""
+        name, _, rest = super().resolve_command(ctx, args)
+        assert name is not None
+        return name, load_command(name), rest
+
+    def invoke(self, ctx: Any) -> Any:  # click's types, by version
+        """Run a command; an error that stops it becomes one sentence and exit status 2."""
+        from visreward.core.errors import VisrewardError  # noqa: PLC0415
+
+        try:
+            return super().invoke(ctx)
+        except VisrewardError as error:
+            show_error(str(error))
+        except OSError as error:
+            # Without a file name it is no file's fault, such as a closed pipe.
+            if error.filename is None:
+                raise
+            show_error(f"'{error.filename}' cannot be used: {error.strerror}. Check the path.")
+        raise typer.Exit(2)
+
+
+def load_command(name: str) -> Any:  # a click command, whose module depends on typer's version
+    """Import one command of `COMMANDS`."""
+    module, attribute = COMMANDS[name].target.split(":")
+    target = getattr(import_module(module), attribute)
+    if not isinstance(target, typer.Typer):
+        single = typer.Typer(add_completion=False)
+        single.command(name)(target)
+        target = single
+    return typer.main.get_command(target)
+
+
+def show_error(message: str) -> None:
+    """Print why a run stops, on standard error, in red where colours are shown."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(file=sys.stderr, soft_wrap=True)
+    console.print(Text.assemble(("Error: ", "bold red"), (message, "red")))
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    name="visreward",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"visreward {visreward.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def visreward_command(
+    _version: Annotated[
+        bool | None,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = None,
+) -> None:
+    """Score generated and edited images with reward models."""
+
+
+def _listed_only() -> None:
+    """Stand in the list of commands; `LazyGroup` runs the real one."""
+
+
+for _name, _command in COMMANDS.items():
+    app.command(_name, help=_command.summary)(_listed_only)
+
+
+def run() -> None:
+    """Run the command line and exit: 0 done, 1 some items failed, 2 the run could not go on."""
+    app()

@@ -1,0 +1,245 @@
+"""Score a stream of samples: decode ahead, encode each thing once, keep failures apart."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TypeVar
+
+import torch
+
+from visreward.core.errors import InputError, NonFiniteError, UsageError
+from visreward.core.images import content_key
+from visreward.core.types import Sample, Score
+from visreward.models.base import LoadedSample, RewardModel, group_by_image, load_sample
+from visreward.scoring.records import RowError, ScoredItem, sample_name
+
+T = TypeVar("T")
+
+MAX_REMEMBERED = 100_000
+"""How many distinct (image, prompt) outcomes are kept for repeats; about 50 MB."""
+
+_MIN_WINDOW = 64
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """Where the result of one distinct (image, prompt) goes; its repeats share it."""
+
+    sample: Sample
+    score: Score | None = None
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class _Row:
+    """One input, from reading to result."""
+
+    index: int
+    entry: Sample | RowError
+    keys: Future[tuple[str, str]] | None = None
+    outcome: _Outcome | None = None
+
+    def is_done(self) -> bool:
+        """Return whether the result is known; a row without an outcome has failed."""
+        if self.outcome is None:
+            return True
+        return self.outcome.score is not None or self.outcome.error is not None
+
+
+@dataclass(slots=True)
+class _Group:
+    """One distinct image on its way through a thread, and what it is scored for."""
+
+    loading: Future[LoadedSample]
+    outcomes: list[_Outcome]
+
+
+class ScoringEngine:
+    """Score streams of samples with one model.
+
+    Samples are read in windows. Within a window each distinct image is decoded and encoded once,
+    in threads, while the model computes; a repeated (image, prompt) takes the result of the
+    first one. At most `2 * batch_size` pictures are held decoded.
+
+    Attributes:
+        model: The reward model.
+        batch_size: How many distinct images go through the model at once.
+        num_workers: How many threads hash and decode files.
+    """
+
+    def __init__(
+        self, model: RewardModel, *, batch_size: int = 16, num_workers: int | None = None
+    ) -> None:
+        for name, value in (("batch_size", batch_size), ("num_workers", num_workers)):
+            if value is not None and value < 1:
+                raise UsageError(f"{name} is {value}. Give 1 or more.")
+        self.model = model
+        self.batch_size = batch_size
+        self.num_workers = num_workers or min(8, os.cpu_count() or 1)
+
+    def run(
+        self, samples: Iterable[Sample | RowError], *, first_index: int = 0
+    ) -> Iterator[ScoredItem]:
+        """Score samples as they come.
+
+        Args:
+            samples: What to score. A `RowError` in between passes through as a failed item.
+            first_index: Index of the first item.
+
+        Yields:
+            One item per sample, in input order: a score, or the reason why there is none.
+            Scores do not depend on what else is scored, up to the rounding of the model's dtype.
+
+        Raises:
+            UsageError: if a batch does not fit into the device's memory.
+        """
+        with ThreadPoolExecutor(self.num_workers, thread_name_prefix="decode") as pool:
+            rows: deque[_Row] = deque()
+            windows = _ahead(self._hashed(samples, first_index, pool))
+            for batch in _ahead(self._decoded(windows, rows, pool)):
+                self._score(batch)
+                while rows and rows[0].is_done():
+                    yield self._item(rows.popleft())
+
+    def _hashed(
+        self, samples: Iterable[Sample | RowError], first_index: int, pool: ThreadPoolExecutor
+    ) -> Iterator[list[_Row]]:
+        """Cut the input into windows and start naming the content of their images."""
+        entries = enumerate(samples, start=first_index)
+        size = max(_MIN_WINDOW, 4 * self.batch_size)
+        while window := [_Row(index, entry) for index, entry in islice(entries, size)]:
+            for row in window:
+                if isinstance(row.entry, Sample):
+                    row.keys = pool.submit(_content_keys, row.entry)
+            yield window
+
+    def _decoded(
+        self, windows: Iterable[list[_Row]], rows: deque[_Row], pool: ThreadPoolExecutor
+    ) -> Iterator[list[_Group]]:
+        """Plan each window's batches and start decoding; queue its rows for the result."""
+        remembered: OrderedDict[tuple[str, str, str], _Outcome] = OrderedDict()
+        for window in windows:
+            fresh: list[_Outcome] = []
+            images: list[str] = []
+            for row in window:
+                image_key = self._assign(row, remembered)
+                if image_key is not None and row.outcome is not None:
+                    fresh.append(row.outcome)
+                    images.append(image_key)
+            rows.extend(window)
+            # A window of nothing but repeats still makes a batch, so that its rows are handed on.
+            for places in group_by_image(images, self.batch_size) or [[]]:
+                groups: dict[str, list[_Outcome]] = {}
+                for place in places:
+                    groups.setdefault(images[place], []).append(fresh[place])
+                yield [
+                    _Group(pool.submit(load_sample, outcomes[0].sample, self.model.facts), outcomes)
+                    for outcomes in groups.values()
+                ]
+
+    def _assign(
+        self, row: _Row, remembered: OrderedDict[tuple[str, str, str], _Outcome]
+    ) -> str | None:
+        """Give a row its outcome; return the key of its pictures where there is work to do."""
+        if row.keys is None or isinstance(row.entry, RowError):
+            return None
+        try:
+            image_key, source_key = row.keys.result()
+        except InputError as error:
+            row.outcome = _Outcome(row.entry, error=str(error))
+            return None
+        prompt = row.entry.prompt if self.model.facts.needs_prompt else ""
+        key = (image_key, source_key, prompt)
+        if key in remembered:
+            row.outcome = remembered[key]
+            remembered.move_to_end(key)
+            return None
+        row.outcome = remembered[key] = _Outcome(row.entry)
+        if len(remembered) > MAX_REMEMBERED:
+            remembered.popitem(last=False)
+        # Whether a sample is fit to be scored depends on its pictures and on a blank prompt, so
+        # that the samples of one key are fit or unfit together.
+        return f"{image_key} {source_key} {bool(prompt.strip())}"
+
+    def _score(self, batch: list[_Group]) -> None:
+        """Fill the outcomes of one batch; empty it, so that its pictures are freed."""
+        loaded: list[LoadedSample] = []
+        outcomes: list[_Outcome] = []
+        for group in batch:
+            try:
+                first = group.loading.result()
+            except InputError as error:
+                for outcome in group.outcomes:
+                    outcome.error = str(error)
+                continue
+            loaded += [replace(first, prompt=outcome.sample.prompt) for outcome in group.outcomes]
+            outcomes += group.outcomes
+        batch.clear()
+        if not loaded:
+            return
+        try:
+            for outcome, score in zip(outcomes, self._batch_scores(loaded), strict=True):
+                outcome.score = score
+        except (NonFiniteError, InputError):
+            for outcome, sample in zip(outcomes, loaded, strict=True):
+                self._score_alone(outcome, sample)
+
+    def _batch_scores(self, loaded: list[LoadedSample]) -> list[Score]:
+        try:
+            return self.model.score_batch(loaded)
+        except torch.OutOfMemoryError as error:
+            raise UsageError(
+                f"A batch of {self.batch_size} images does not fit into the memory of "
+                f"{self.model.device}. Give a smaller batch size."
+            ) from error
+
+    def _score_alone(self, outcome: _Outcome, sample: LoadedSample) -> None:
+        try:
+            outcome.score = self._batch_scores([sample])[0]
+        except NonFiniteError:
+            outcome.error = (
+                f"'{self.model.facts.name}' gave a score that is not finite. "
+                "Check the weights, or use dtype float32."
+            )
+        except InputError as error:
+            outcome.error = str(error)
+
+    def _item(self, row: _Row) -> ScoredItem:
+        if isinstance(row.entry, RowError):
+            name, reason = row.entry.name, row.entry.reason
+            return ScoredItem(index=row.index, sample=None, name=name, error=reason)
+        assert row.outcome is not None
+        score, error = row.outcome.score, row.outcome.error
+        if error is not None and row.outcome.sample is not row.entry:
+            error = self._own_error(row.entry) or error
+        name = sample_name(row.entry, row.index)
+        return ScoredItem(index=row.index, sample=row.entry, name=name, score=score, error=error)
+
+    def _own_error(self, sample: Sample) -> str | None:
+        """Return why a repeat fails, under its own file name; None where loading is not why."""
+        try:
+            load_sample(sample, self.model.facts)
+        except InputError as error:
+            return str(error)
+        return None
+
+
+def _content_keys(sample: Sample) -> tuple[str, str]:
+    source = "" if sample.source_image is None else content_key(sample.source_image)
+    return content_key(sample.image), source
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield items, each after the next one has been drawn, so that its work has started."""
+    previous = next(items, None)
+    for item in items:
+        assert previous is not None
+        yield previous
+        previous = item
+    if previous is not None:
+        yield previous

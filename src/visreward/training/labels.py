@@ -1,0 +1,111 @@
+"""The labels E1, E2, R1, R2 of triplets, built from a CLIP model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from visreward.core.errors import UsageError
+from visreward.data.containment import containment_labels
+from visreward.data.pick_high import PickHigh, write_labels
+from visreward.models.clip.family import CLIPRewardModel
+from visreward.training.pixels import PixelReader, pixel_cache
+
+ROWS_PER_CHUNK = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosines:
+    """Cosines of T triplets under a CLIP model, (T,) float32 each.
+
+    Attributes:
+        losing: Losing image and basic prompt.
+        winning: Winning image and basic prompt.
+        prompts: Basic and refined prompt.
+    """
+
+    losing: np.ndarray
+    winning: np.ndarray
+    prompts: np.ndarray
+
+
+@torch.no_grad()
+def triplet_cosines(
+    model: CLIPRewardModel,
+    path: Path,
+    split: str,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Cosines:
+    """Return the cosines that the labels of one split are made of.
+
+    Args:
+        model: A model with image and text tower.
+        path: Pick-High folder.
+        split: train, val or test.
+        progress: Called with (rows done, rows).
+    """
+    triplets = PickHigh(path).split(split)
+    reader = PixelReader(inputs=model.pixel_inputs, rule=model.facts.reading)
+    images = [image for t in triplets for image in (t.losing_image, t.winning_image)]
+    cache = pixel_cache(images, reader, folder=path / ".cache")
+    if cache.failed:
+        first = next(iter(cache.failed.values()))
+        raise UsageError(
+            f"{len(cache.failed)} image(s) of split '{split}' cannot be read, so they cannot be "
+            f"labelled. Correct them first. One of them: {first}"
+        )
+    columns: list[list[torch.Tensor]] = [[], [], []]
+    for start in range(0, len(triplets), ROWS_PER_CHUNK):
+        rows = triplets[start : start + ROWS_PER_CHUNK]
+        pixels = torch.stack([cache[2 * start + place] for place in range(2 * len(rows))])
+        features = functional.normalize(model.encode_images(pixels), dim=-1)
+        losing, winning = features.unflatten(0, (-1, 2)).unbind(dim=1)
+        basic, _ = model.encode_prompts([t.basic_prompt for t in rows])
+        refined, _ = model.encode_prompts([t.refined_prompt for t in rows])
+        basic = functional.normalize(basic, dim=-1)
+        refined = functional.normalize(refined, dim=-1)
+        for column, other in zip(columns, (losing, winning, refined), strict=True):
+            column.append((basic * other).sum(dim=-1).cpu())
+        if progress is not None:
+            progress(start + len(rows), len(triplets))
+    losing_all, winning_all, prompts_all = (torch.cat(column).numpy() for column in columns)
+    return Cosines(losing=losing_all, winning=winning_all, prompts=prompts_all)
+
+
+def label_pick_high(
+    path: Path,
+    model: CLIPRewardModel,
+    *,
+    theta: float | None = None,
+    splits: tuple[str, ...] = ("train", "val", "test"),
+    progress: Callable[[int, int], None] | None = None,
+) -> float:
+    """Write the labels of all splits beside their tables; return the theta that was used.
+
+    Args:
+        path: Pick-High folder.
+        model: The CLIP model whose cosines are saturated.
+        theta: Cosine that counts as fully contained, above 0. None takes the median cosine of
+            the winning images of the first split. The paper's value is not published.
+        splits: Which splits.
+        progress: Called with (rows done, rows) of each split.
+
+    Raises:
+        UsageError: if theta is not above 0, or images cannot be read.
+    """
+    for split in splits:
+        cosines = triplet_cosines(model, path, split, progress=progress)
+        if theta is None:
+            theta = float(np.median(cosines.winning))
+        labels = containment_labels(
+            losing=cosines.losing, winning=cosines.winning, prompts=cosines.prompts, theta=theta
+        )
+        write_labels(path, split, labels, theta=theta, model=model.facts.name)
+    assert theta is not None
+    return theta
