@@ -264,6 +264,30 @@ def test_read_image_from_eight_threads_gives_the_same_pixels(
     assert list(warnings.filters) == filters
 
 
+FORK_CODE = """
+import os, signal, sys
+from visreward.core.image_files import pillow_warnings_hidden
+from visreward.core.images import read_image
+read_image(sys.argv[1])
+with pillow_warnings_hidden():
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        read_image(sys.argv[1])
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forking is a Unix thing")
+def test_read_image_in_a_process_forked_while_reading_does_not_wait(
+    corpus: dict[str, bytes], tmp_path: Path, project_dir: Path
+) -> None:
+    path = tmp_path / "plain.jpg"
+    path.write_bytes(corpus["plain.jpg"])
+    assert run_python(FORK_CODE, path, project_dir=project_dir).strip() == "0"
+
+
 # Sources
 
 

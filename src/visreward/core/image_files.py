@@ -64,8 +64,9 @@ _DECODER_ERRORS: Final = (
 
 # warnings.catch_warnings changes the state of the whole process: one thread at a time. Headers
 # and EXIF blocks are parsed under the lock, which takes microseconds; pixels are decoded
-# outside of it, where Pillow warns of nothing.
-_WARNINGS_LOCK = threading.Lock()
+# outside of it, where Pillow warns of nothing. A forked process may inherit a lock that nobody
+# will release, so each process has its own.
+_WARNINGS_LOCKS: Final[dict[int, threading.Lock]] = {}
 
 
 def image_label(source: object, name: str | None) -> str:
@@ -95,7 +96,8 @@ def image_label(source: object, name: str | None) -> str:
 @contextmanager
 def pillow_warnings_hidden() -> Iterator[None]:
     """Hide the warnings of the block, one thread at a time; keep the block short."""
-    with _WARNINGS_LOCK, warnings.catch_warnings():
+    lock = _WARNINGS_LOCKS.setdefault(os.getpid(), threading.Lock())
+    with lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from visreward.core.errors import UsageError
-from visreward.core.extras import require_extra
 from visreward.core.types import Sample
+from visreward.scoring.formats import OutputFormat
 from visreward.scoring.parquet import ParquetWriter
 from visreward.scoring.ranking import rank_by_prompt
 from visreward.scoring.records import (
@@ -31,25 +28,6 @@ if TYPE_CHECKING:
     from visreward.models.base import ModelFacts
 
 
-class OutputFormat(StrEnum):
-    """The formats of scored items."""
-
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
-    PARQUET = "parquet"
-
-
-_BY_SUFFIX = {
-    ".txt": OutputFormat.TABLE,
-    ".json": OutputFormat.JSON,
-    ".jsonl": OutputFormat.JSONL,
-    ".csv": OutputFormat.CSV,
-    ".parquet": OutputFormat.PARQUET,
-}
-
-
 class ScoreWriter(Protocol):
     """Take items one by one, in input order."""
 
@@ -61,49 +39,6 @@ class ScoreWriter(Protocol):
 
     def close(self) -> None:
         """Finish the output."""
-
-
-def choose_format(asked: OutputFormat | None, output: Path | None) -> OutputFormat:
-    """Return the format to write, before any work is done.
-
-    Args:
-        asked: The format asked for; None takes it from the file's name.
-        output: The file to write, or None for standard output, whose format is a table.
-
-    Raises:
-        UsageError: if the file's name tells no format, its folder cannot be written, or Parquet
-            is to go to standard output.
-        MissingExtraError: if Parquet is asked for without pyarrow.
-    """
-    if output is not None:
-        check_writable(output)
-    chosen = asked
-    if chosen is None:
-        chosen = _BY_SUFFIX.get(output.suffix.lower()) if output else OutputFormat.TABLE
-    if chosen is None:
-        raise UsageError(
-            f"The name '{output}' tells no format. End it in {', '.join(_BY_SUFFIX)}, "
-            "or give the format."
-        )
-    if chosen is OutputFormat.PARQUET:
-        if output is None:
-            raise UsageError("Parquet cannot go to standard output. Give an output file.")
-        require_extra("bench", "pyarrow")
-    return chosen
-
-
-def check_writable(output: Path) -> None:
-    """Stop where a file cannot be written.
-
-    Raises:
-        UsageError: if its folder is missing or closed, or the name is a folder's.
-    """
-    if not output.parent.is_dir():
-        raise UsageError(f"The folder of '{output}' does not exist. Make it first.")
-    if output.is_dir():
-        raise UsageError(f"The output '{output}' is a folder. Give the name of a file.")
-    if not os.access(output.parent, os.W_OK):
-        raise UsageError(f"The folder of '{output}' is closed for writing. Give another one.")
 
 
 def open_writer(chosen: OutputFormat, output: Path | None, facts: ModelFacts) -> ScoreWriter:

@@ -109,7 +109,7 @@ def _desert(view: View) -> Picture:
     far = view.horizon - 0.05 * np.abs(np.sin(np.pi * (1.7 * view.x + view.draws[1])))
     dune = _tinted(view, (0.72, 0.52, 0.34)) * (1 + 0.06 * view.noise(1, base=6))[..., None]
     swell = view.floor_noise(2, base=3, persistence=0.7)
-    depth = (view.y - view.horizon + 0.03) ** 0.6
+    depth = np.clip(view.y - view.horizon + 0.03, 0, 1) ** 0.6
     ripple = np.sin(60 * depth + 1.6 * swell + 5 * view.x * (view.draws[2] - 0.5))
     dust = view.floor_noise(3, base=16, persistence=0.9)
     mix = np.clip(0.5 + 0.20 * ripple + 0.14 * swell + 0.10 * dust, 0, 1)[..., None]
@@ -141,7 +141,7 @@ def _snow_field(view: View) -> Picture:
     drifts = view.floor_noise(2, base=3, stretch=3.0, persistence=0.75)
     crystals = view.floor_noise(3, base=24, persistence=0.95)
     mix = np.clip(0.45 + 0.25 * drifts + 0.10 * crystals, 0, 1)[..., None]
-    snow = _blend(_tinted(view, (0.52, 0.61, 0.76)), _tinted(view, (0.84, 0.88, 0.93)), mix)
+    snow = _blend(_tinted(view, (0.60, 0.68, 0.82)), _tinted(view, (0.90, 0.93, 0.97)), mix)
     return _stack(view, sky, (trees, forest), (view.horizon, snow))
 
 

@@ -43,7 +43,7 @@ def _birds(canvas: Picture, rng: np.random.Generator, light: Light) -> None:
     ink = 0.10 + 0.12 * np.array(light.ground, np.float32)
     for _ in range(int(rng.integers(4, 7))):
         x, y = rng.uniform(0.08, 0.92), rng.uniform(0.05, 0.20)
-        span = rng.uniform(0.035, 0.055)
+        span = rng.uniform(0.028, 0.042)
         u, v, rows, columns = _patch(canvas, x, y, span)
         wing = np.abs(v + 0.55 - 1.3 * np.abs(np.abs(u) - 0.45))
         cover = _soft(0.17 - wing, span * canvas.shape[0]) * (np.abs(u) < 1)

@@ -126,8 +126,8 @@ def _metal(surface: Surface, colour: Picture, light: Light, pixel: float) -> Loo
     ground = 0.38 + 0.70 * np.clip(-up, 0, 1)
     band = np.exp(-(((up - 0.02 + 0.2 * aside) / 0.17) ** 2)) * (1 - aside * aside)
     lamp = np.exp(-(((aside + 0.62) / 0.26) ** 2)) - 0.55 * np.exp(-(((aside - 0.5) / 0.3) ** 2))
-    mirror = np.where(up > 0, sky, ground) * (1 - 0.72 * np.clip(band, 0, 1)) + 0.45 * lamp
-    mirror = np.clip(mirror, 0.10, 1.4)
+    mirror = np.where(up > 0, sky, ground) * (1 - 0.68 * np.clip(band, 0, 1)) + 0.40 * lamp
+    mirror = np.clip(mirror, 0.16, 1.4)
     tone = np.asarray(light.ambient, np.float32) + 0.60 * np.asarray(light.key, np.float32)
     body = mirror[..., None] * (0.90 * colour + 0.10) * tone
     glare = 0.28 * np.clip(up - 0.30, 0, 1) + 1.25 * _highlight(surface, light, 40)

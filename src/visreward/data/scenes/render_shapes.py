@@ -147,7 +147,7 @@ def _star(u: Plane, v: Plane, pixel: float) -> Surface:
     cos, sin = np.cos(turn), np.sin(turn)
     nx = tilt * (cos * face * out_side + sin * out_forth)
     ny = tilt * (sin * face * out_side - cos * out_forth)
-    nz = np.sqrt(np.clip(1 - nx * nx - ny * ny, 0, 1))
+    nz = np.full_like(u, np.sqrt(1 - tilt * tilt))
     return Surface(distance, nx, ny, nz, v + 0.15 * u, u)
 
 

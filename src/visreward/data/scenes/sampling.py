@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from visreward.core.errors import UsageError
+from visreward.core.errors import UnknownNameError, UsageError
 from visreward.data.scenes.grammar import (
     BACKGROUNDS,
     COUNTS,
@@ -19,11 +19,14 @@ from visreward.data.scenes.grammar import (
     PLAIN_LIGHT,
     RELATIONS,
     SIZES,
+    SPLITS,
+    SWAP_KINDS,
     Combination,
     Scene,
     Thing,
     combinations_of,
     split_of,
+    swap_candidates,
 )
 from visreward.data.scenes.layout import has_room_for_extra
 
@@ -31,9 +34,57 @@ T = TypeVar("T")
 
 _COUNT_SHARES = (0.46, 0.22, 0.16, 0.16)
 _EXTRA_SHARE = 0.35
+_SWAP_SHARES = (0.10, 0.10, 0.17, 0.17, 0.16, 0.15, 0.15)
+"""By SWAP_KINDS: what is hard to see comes a little more often than colour and size."""
+_ITEM_KINDS = ("triplet", "family", "swap", "richness")
 _NIGHT_LIGHTS = LIGHTS[2:]
 _INDOOR_LIGHTS = (LIGHTS[0], LIGHTS[1], LIGHTS[3])
 _GROUND_DECORATIONS = DECORATIONS[3:]
+
+
+def item_rng(
+    *, seed: int, split: str, kind: str, index: int, attempt: int = 0
+) -> np.random.Generator:
+    """Return the source of randomness of one item, independent of every other item's.
+
+    Args:
+        seed: Seed of the world, at least 0.
+        split: train, val or test.
+        kind: triplet, family, swap or richness.
+        index: Number of the item in its split, at least 0.
+        attempt: Sub-seed, for items that are drawn again.
+
+    Raises:
+        UnknownNameError: if the split is unknown.
+        UsageError: if seed or index is negative.
+    """
+    if split not in SPLITS:
+        raise UnknownNameError(f"Unknown split {split!r}. Use one of: {', '.join(SPLITS)}")
+    if seed < 0 or index < 0:
+        raise UsageError(f"The seed is {seed} and the index is {index}. Give numbers from 0 on.")
+    entropy = [seed, SPLITS.index(split), _ITEM_KINDS.index(kind), index, attempt]
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
+
+
+def sample_swap_kind(rng: np.random.Generator) -> str:
+    """Return a random swap kind, deterministic given `rng`."""
+    return SWAP_KINDS[int(rng.choice(len(SWAP_KINDS), p=_SWAP_SHARES))]
+
+
+def sample_swappable(rng: np.random.Generator, *, split: str, kinds: Sequence[str]) -> Scene:
+    """Return a random plain scene that has a neighbour of each of the swap kinds.
+
+    Deterministic given `rng`; see `sample_scene`.
+
+    Raises:
+        UnknownNameError: if the split or a kind is unknown.
+    """
+    needs_two = "relation" in kinds or "binding" in kinds
+    while True:
+        num_named = 2 if needs_two else int(rng.integers(1, 3))
+        scene = sample_scene(rng, split=split, num_named=num_named)
+        if all(swap_candidates(scene, kind) for kind in kinds):
+            return scene
 
 
 def sample_scene(rng: np.random.Generator, *, split: str, num_named: int) -> Scene:

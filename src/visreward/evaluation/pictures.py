@@ -1,0 +1,97 @@
+"""Score pictures that are made on the fly: rows of K pictures with one prompt each.
+
+Shapes: T rows, K pictures per row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from visreward.core.errors import UsageError
+from visreward.models.base import LoadedSample, RewardModel
+
+ROWS_PER_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureRow:
+    """K pictures, (H, W, 3) uint8 each, and the prompt that they are scored under."""
+
+    pictures: tuple[NDArray[np.uint8], ...]
+    prompt: str
+
+
+def score_rows(
+    models: Sequence[RewardModel],
+    make: Callable[[int], PictureRow],
+    *,
+    num: int,
+    num_workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, NDArray[np.float64]]:
+    """Return the scores of T made rows under each model, and of each model's dimensions.
+
+    Args:
+        models: Loaded models with names that differ.
+        make: Makes row i; a function that can be pickled where `num_workers` is above 1.
+        num: T.
+        num_workers: Processes that make pictures.
+        progress: Called with (rows done, T).
+
+    Returns:
+        (T, K) scores by model name, and by `name/dimension` for models with dimensions.
+
+    Raises:
+        UsageError: if `num` is below 1.
+    """
+    if num < 1:
+        raise UsageError(f"num is {num}. Score at least one row.")
+    columns: dict[str, list[NDArray[np.float64]]] = {}
+    done = 0
+    for rows in _batches(make, num, num_workers):
+        samples = [_loaded(row, picture) for row in rows for picture in row.pictures]
+        for model in models:
+            scores = model.score_batch(samples)
+            found = {model.facts.name: [score.value for score in scores]}
+            for name in model.facts.dimensions:
+                found[f"{model.facts.name}/{name}"] = [s.dimensions[name] for s in scores]
+            for name, values in found.items():
+                columns.setdefault(name, []).append(np.array(values).reshape(len(rows), -1))
+        done += len(rows)
+        if progress is not None:
+            progress(done, num)
+    return {name: np.concatenate(parts) for name, parts in columns.items()}
+
+
+def _batches(
+    make: Callable[[int], PictureRow], num: int, num_workers: int
+) -> Iterator[list[PictureRow]]:
+    """Yield the rows in order, some at a time."""
+    if num_workers <= 1:
+        yield from _chunks(map(make, range(num)))
+        return
+    with multiprocessing.get_context("spawn").Pool(num_workers) as pool:
+        yield from _chunks(pool.imap(make, range(num), chunksize=ROWS_PER_BATCH))
+
+
+def _chunks(rows: Iterator[PictureRow]) -> Iterator[list[PictureRow]]:
+    chunk: list[PictureRow] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == ROWS_PER_BATCH:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _loaded(row: PictureRow, picture: NDArray[np.uint8]) -> LoadedSample:
+    key = hashlib.sha256(picture.tobytes()).hexdigest()
+    return LoadedSample(prompt=row.prompt, image=Image.fromarray(picture), image_key=key)
