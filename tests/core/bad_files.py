@@ -235,9 +235,10 @@ def with_damaged_pixels(*, right_checksum: bool) -> bytes:
     return body[: start - 4] + chunk(b"IDAT", bytes(pixels), checksum=checksum) + chunk(b"IEND")
 
 
-def with_damaged_exif() -> bytes:
-    """Return a JPEG whose EXIF block is noise."""
-    return jpeg(exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01\x03\0")
+def with_damaged_exif(form: str) -> bytes:
+    """Return a file whose EXIF block promises 65535 entries and ends in the first."""
+    block = b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01\x03\0"
+    return encoded(plain_picture(), form, exif=block)
 
 
 def short_palette(**options: Any) -> bytes:  # options go to Pillow
@@ -266,7 +267,9 @@ ODD_BUT_READABLE: tuple[tuple[str, Callable[[], bytes]], ...] = (
     ("cmyk_without_marker.jpg", without_adobe_marker),
     ("ycck.jpg", ycck_jpeg),
     ("exif_turned.jpg", partial(oriented, 6)),
-    ("exif_damaged.jpg", with_damaged_exif),
+    ("exif_damaged.jpg", partial(with_damaged_exif, "JPEG")),
+    ("exif_damaged.png", partial(with_damaged_exif, "PNG")),
+    ("exif_damaged.webp", partial(with_damaged_exif, "WEBP")),
     ("two_pictures.mpo.jpg", lambda: animated("MPO")),
     ("bytes_after_end.jpg", lambda: jpeg() + b"appended" * 99),
     ("one_pixel.jpg", lambda: encoded(plain_picture(1, 1), "JPEG")),

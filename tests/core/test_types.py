@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +11,9 @@ from hypothesis import strategies as st
 
 from visreward.core.errors import DataError
 from visreward.core.types import PreferenceGroup, PreferencePair, Sample, Score
+
+if TYPE_CHECKING:
+    from tests.core.conftest import RunPython
 
 RECORDS: tuple[Any, ...] = (
     Sample(prompt="a red cube", image="a.png"),
@@ -81,12 +82,9 @@ def test_preference_group_with_any_ranks_from_one_keeps_order_and_ties(ranks: li
     )
 
 
-def test_core_imports_no_torch_and_types_no_pillow() -> None:
+def test_core_imports_no_torch_and_types_no_pillow(run_python: RunPython) -> None:
     code = (
         "import sys, visreward.core.types, visreward.core.errors, visreward.core.registry;"
         "print({'torch', 'transformers', 'numpy', 'PIL'} & set(sys.modules))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert done.stdout.strip() == "set()"
+    assert run_python(code).strip() == "set()"

@@ -36,13 +36,14 @@ COMMANDS = {
 class LazyGroup(TyperGroup):
     """Import a command's module only when the command runs; turn our errors into a sentence."""
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # click's types, by version
+    # Any stands for click's types: newer versions of typer carry a click of their own.
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
         """Return the command that was asked for, in place of its line in the list."""
         name, _, rest = super().resolve_command(ctx, args)
         assert name is not None
         return name, load_command(name), rest
 
-    def invoke(self, ctx: Any) -> Any:  # click's types, by version
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
         """Run a command; an error that stops it becomes one sentence and exit status 2."""
         from visreward.core.errors import VisrewardError  # noqa: PLC0415
 
@@ -58,8 +59,8 @@ class LazyGroup(TyperGroup):
         raise typer.Exit(2)
 
 
-def load_command(name: str) -> Any:  # a click command, whose module depends on typer's version
-    """Import one command of `COMMANDS`."""
+def load_command(name: str) -> Any:  # noqa: ANN401
+    """Import one command of `COMMANDS` and return it as a click command."""
     module, attribute = COMMANDS[name].target.split(":")
     target = getattr(import_module(module), attribute)
     if not isinstance(target, typer.Typer):

@@ -8,6 +8,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from visreward.scoring.formats import OutputFormat
+
 DEFAULT_MODEL = "ict-hp-mini"
 
 
@@ -21,7 +23,16 @@ class Dtype(StrEnum):
 
 Images: TypeAlias = Annotated[
     list[str] | None,
-    typer.Argument(metavar="IMAGE...", help="Image files: JPEG, PNG, WebP, BMP or GIF."),
+    typer.Argument(metavar="IMAGE", help="Image files: JPEG, PNG, WebP, BMP or GIF."),
+]
+Prompts: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prompt", "-p", metavar="TEXT", help="The text asked for; may be given several times."
+    ),
+]
+Prompt: TypeAlias = Annotated[
+    str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="The text asked for.")
 ]
 Source: TypeAlias = Annotated[
     str | None,
@@ -36,9 +47,38 @@ Model: TypeAlias = Annotated[
         help="A model's name or folder; 'visreward models list' names them.",
     ),
 ]
+Rows: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--input",
+        metavar="FILE",
+        help='Lines of {"prompt": ..., "image": ...}; source_image and id where wanted. '
+        "Paths start at the file's folder.",
+    ),
+]
+Output: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write here; JSON lines and Parquet go on where a run stopped.",
+    ),
+]
+Format: TypeAlias = Annotated[
+    OutputFormat | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help="table, json, jsonl, csv or parquet; by default what --output's name says.",
+    ),
+]
+RankingFormat: TypeAlias = Annotated[
+    OutputFormat, typer.Option("--format", metavar="FORMAT", help="table or json.")
+]
 Report: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--report", metavar="FILE.html", help="Write one page with all images."),
+    typer.Option("--report", metavar="FILE", help="Write one HTML page with all images."),
 ]
 BatchSize: TypeAlias = Annotated[
     int,
@@ -49,7 +89,8 @@ Device: TypeAlias = Annotated[
     typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps."),
 ]
 DtypeOption: TypeAlias = Annotated[
-    Dtype, typer.Option("--dtype", help="What the model computes in.")
+    Dtype,
+    typer.Option("--dtype", metavar="NAME", help="Computed in float32, bfloat16 or float16."),
 ]
 BatchInvariant: TypeAlias = Annotated[
     bool,

@@ -5,24 +5,57 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, TimeRemainingColumn
 from rich.text import Text
 
 from visreward.core.errors import UsageError
 from visreward.core.types import Sample
+from visreward.scoring.formats import check_writable
 from visreward.scoring.records import RowError, ScoredItem, printable
+from visreward.scoring.rows import count_lines, read_rows
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from visreward.cli.options import Dtype
     from visreward.models.base import ModelFacts
     from visreward.scoring.engine import ScoringEngine
-    from visreward.scoring.writers import ScoreWriter
+    from visreward.scoring.writer import ScoreWriter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What to score.
+
+    Attributes:
+        images: Image files; each is scored for each prompt.
+        prompts: The texts asked for.
+        source: The image before the edit, or None.
+        rows: A JSON-lines file with more to score, or None.
+    """
+
+    images: tuple[str, ...]
+    prompts: tuple[str, ...]
+    source: str | None
+    rows: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """Which model scores, and how; the fields are the options of the same names."""
+
+    name: str
+    batch_size: int
+    device: str
+    dtype: Dtype
+    batch_invariant: bool
 
 
 @dataclass(slots=True)
@@ -54,47 +87,89 @@ class ScoringSummary:
 
 def notes_console() -> Console:
     """Return where everything goes that is not the result: standard error."""
-    from rich.console import Console  # noqa: PLC0415
-
     return Console(file=sys.stderr, soft_wrap=True, highlight=False)
 
 
-def load_engine(
-    model: str, *, batch_size: int, device: str, dtype: Dtype, batch_invariant: bool
-) -> ScoringEngine:
+def run(
+    inputs: Inputs,
+    choice: ModelChoice,
+    *,
+    open_output: Callable[[ModelFacts], ScoreWriter],
+    report: Path | None,
+    show_bar: bool,
+) -> None:
+    """Score the inputs, write the output and the report, and exit with status 1 on failures.
+
+    Args:
+        inputs: What to score.
+        choice: Which model scores.
+        open_output: Makes the writer of the scored items.
+        report: HTML page to write, or None.
+        show_bar: Whether a progress bar may be shown; it never is off a terminal.
+
+    Raises:
+        VisrewardError: if the run cannot go on.
+    """
+    if not inputs.images and inputs.rows is None:
+        raise UsageError("No image was given. Give image files, or --input FILE.jsonl.")
+    if report is not None:
+        check_writable(report)
+    engine = load_engine(choice)
+    facts = engine.model.facts
+    entries, total = _entries(inputs, facts)
+    with open_output(facts) as writer:
+        summary = _run_engine(
+            engine, entries, writer, total=total, show_bar=show_bar, keep_items=report is not None
+        )
+    if report is not None:
+        from visreward.evaluation.report import write_report  # noqa: PLC0415
+
+        write_report(summary.items, facts, report)
+    _conclude(summary, facts, report)
+    if summary.num_failed:
+        raise typer.Exit(1)
+
+
+def load_engine(choice: ModelChoice) -> ScoringEngine:
     """Load a model, saying so on a terminal.
 
     Raises:
         VisrewardError: if it cannot be loaded.
     """
-    with notes_console().status(f"Loading {printable(model)}"):
+    with notes_console().status(f"Loading {escape(printable(choice.name))}"):
         from visreward.models.loading import load_model  # noqa: PLC0415
         from visreward.scoring.engine import ScoringEngine  # noqa: PLC0415
 
-        loaded = load_model(
-            model, device=device, dtype=dtype.value, batch_invariant=batch_invariant
+        model = load_model(
+            choice.name,
+            device=choice.device,
+            dtype=choice.dtype.value,
+            batch_invariant=choice.batch_invariant,
         )
-    return ScoringEngine(loaded, batch_size=batch_size)
+    return ScoringEngine(model, batch_size=choice.batch_size)
 
 
-def image_entries(
-    images: Sequence[str], *, prompts: Sequence[str], source: str | None, facts: ModelFacts
-) -> Iterator[Sample | RowError]:
-    """Yield every image with every prompt, image by image.
+def _entries(inputs: Inputs, facts: ModelFacts) -> tuple[Iterator[Sample | RowError], int]:
+    """Return the rows of the input file, then every image with every prompt, and their number.
 
     Raises:
         UsageError: if the model needs a prompt and none was given.
     """
-    if images and not prompts and facts.needs_prompt:
+    if inputs.images and not inputs.prompts and facts.needs_prompt:
         raise UsageError(
             f"No prompt, but '{facts.name}' scores how an image fits a prompt. "
             "Give --prompt TEXT, or a model that scores images alone, such as hp-mini."
         )
-    return (
-        _entry(image, prompt=prompt, source=source)
-        for image in images
-        for prompt in prompts or ("",)
+    prompts = inputs.prompts or ("",)
+    pairs = (
+        _entry(image, prompt=prompt, source=inputs.source)
+        for image in inputs.images
+        for prompt in prompts
     )
+    total = len(inputs.images) * len(prompts)
+    if inputs.rows is None:
+        return pairs, total
+    return chain(read_rows(inputs.rows), pairs), total + count_lines(inputs.rows)
 
 
 def _entry(image: str, *, prompt: str, source: str | None) -> Sample | RowError:
@@ -104,27 +179,16 @@ def _entry(image: str, *, prompt: str, source: str | None) -> Sample | RowError:
     return Sample(prompt=prompt, image=image, source_image=source)
 
 
-def run_engine(
+def _run_engine(
     engine: ScoringEngine,
     entries: Iterator[Sample | RowError],
+    writer: ScoreWriter,
     *,
     total: int,
-    writer: ScoreWriter | None = None,
-    keep_items: bool = False,
-    show_bar: bool = True,
+    show_bar: bool,
+    keep_items: bool,
 ) -> ScoringSummary:
-    """Score all entries; name each failure as it happens, and print all remarks at the end.
-
-    Args:
-        engine: What scores.
-        entries: What to score.
-        total: How many entries there are, for the progress bar.
-        writer: Where items go, or None. Items that it already holds are not scored again.
-        keep_items: Whether the summary holds the items; else memory stays bounded.
-        show_bar: Whether a progress bar may be shown; it never is off a terminal.
-    """
-    from rich.progress import Progress, TimeRemainingColumn  # noqa: PLC0415
-
+    """Score and write all entries; name each failure as it happens."""
     console = notes_console()
     summary = ScoringSummary()
     with Progress(
@@ -141,26 +205,37 @@ def run_engine(
             progress.advance(task)
             if item.error is not None:
                 console.print(_failure(item))
-    for note, count in summary.notes.items():
-        console.print(_remark(note, count))
     return summary
 
 
 def _items(
     engine: ScoringEngine,
     entries: Iterator[Sample | RowError],
-    writer: ScoreWriter | None,
+    writer: ScoreWriter,
     summary: ScoringSummary,
 ) -> Iterator[ScoredItem]:
     """Yield what the writer already holds, then what is scored and written."""
-    if writer is not None:
-        for item in writer.resume(entries):
-            summary.num_resumed += 1
-            yield item
-    for item in engine.run(entries, first_index=summary.num_resumed):
-        if writer is not None:
-            writer.write(item)
+    for item in writer.resume(entries):
+        summary.num_resumed += 1
         yield item
+    for item in engine.run(entries, first_index=summary.num_resumed):
+        writer.write(item)
+        yield item
+
+
+def _conclude(summary: ScoringSummary, facts: ModelFacts, report: Path | None) -> None:
+    """Say on standard error what the scores' reader must know, and what was written."""
+    console = notes_console()
+    for note, count in summary.notes.items():
+        console.print(_remark(note, count))
+    if facts.note:
+        console.print(Text.assemble(("note: ", "yellow"), f"'{facts.name}': {facts.note}"))
+    if summary.num_resumed:
+        console.print(f"{summary.num_resumed} items were scored before and are kept.")
+    if summary.num_failed:
+        console.print(f"{summary.num_failed} of {summary.num_items} items failed.")
+    if report is not None:
+        console.print(Text(f"Report: {report}"))
 
 
 def _failure(item: ScoredItem) -> Text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,10 +22,10 @@ def train(
     """
     from visreward.core.extras import require_extra  # noqa: PLC0415
 
-    require_extra("train", "accelerate", "pydantic", "tensorboard", "yaml")
+    require_extra("train", "accelerate", "pydantic", "tensorboard", "yaml", "pyarrow")
     from visreward.training.config import load_config  # noqa: PLC0415
     from visreward.training.run import train as run_training  # noqa: PLC0415
 
     config = load_config(recipe, overrides or [])
-    metrics = run_training(config)
+    metrics = run_training(config, recipe=Path(recipe).stem)
     typer.echo(json.dumps({"output": str(config.output), "metrics": metrics}, indent=2))

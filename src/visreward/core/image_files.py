@@ -200,9 +200,7 @@ def open_picture(stream: BinaryIO, *, label: str, max_pixels: int) -> ImageFile.
             raise ImageError(f"{label} is {describe_foreign(head)}. Give it as {ACCEPTED_FORMATS}.")
         picture = _with_header(stream, image_format, label=label)
         check_size(picture.size, label=label, max_pixels=max_pixels)
-        header_end = stream.tell()
-        _check_whole(stream, image_format, label=label, pixels_start=header_end)
-        stream.seek(header_end)
+        _check_whole(stream, image_format, label=label, pixels_start=stream.tell())
     return picture
 
 

@@ -11,6 +11,11 @@ from visreward.data.base import Arrow, load_optional
 CellKind: TypeAlias = Literal["text", "number", "whole number"]
 
 _LONE_SURROGATE: Final = re.compile("[\\ud800-\\udfff]")  # text with one has no UTF-8 form
+_PLAIN_TYPES: Final = {
+    "text": frozenset({str, type(None)}),
+    "number": frozenset({float, int, type(None)}),
+    "whole number": frozenset({int, type(None)}),
+}
 _MAX_WHOLE: Final = 2**53  # larger ones have no exact double
 
 
@@ -18,7 +23,7 @@ def typed_cells(cells: Arrow, *, cell: CellKind) -> tuple[Arrow, dict[int, str]]
     """Return cells in the type of their column, and what the cells of another type are.
 
     Args:
-        cells: A pyarrow Array or ChunkedArray, or a list of mixed cells.
+        cells: A pyarrow Array or ChunkedArray, or a list of any objects.
         cell: What each cell is meant to be. Numbers are never read out of text.
 
     Returns:
@@ -31,12 +36,15 @@ def typed_cells(cells: Arrow, *, cell: CellKind) -> tuple[Arrow, dict[int, str]]
         "number": arrow.float64(),
         "whole number": arrow.int64(),
     }[cell]
+    try:
+        if isinstance(cells, list):
+            if _PLAIN_TYPES[cell].issuperset(map(type, cells)):
+                return arrow.array(cells, target, from_pandas=True), {}
+        elif _is_convertible(cells.type, cell=cell):
+            return _nan_as_null(cells).cast(target), {}
+    except ValueError:  # text without a UTF-8 form, or numbers that the type cannot hold
+        pass
     if not isinstance(cells, list):
-        try:
-            if _is_convertible(cells.type, cell=cell):
-                return _nan_as_null(cells).cast(target), {}
-        except arrow.ArrowInvalid:
-            pass
         cells = cells.to_pylist()
     kept = [value if _is_cell(value, cell=cell) else None for value in cells]
     bad = {

@@ -69,20 +69,18 @@ _ADMITTED: dict[tuple[str, str], str] = {
     ("pyarrow.lib", "type_for_alias"): "type_for_alias",
 }
 
-# What the standard unpickler raises when bytes are damaged, and what shapes of data that no
-# frame has raise while they are taken apart.
-_MALFORMED = (
+# What the standard unpickler raises when bytes are damaged or end early.
+_DAMAGED = (
     pickle.UnpicklingError,
     EOFError,
     ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
+    LookupError,
     OverflowError,
     MemoryError,
     RecursionError,
 )
+# What is raised where records are treated as something that they are not.
+_MISFIT = (TypeError, AttributeError)
 
 
 class _FrameUnpickler(pickle.Unpickler):
@@ -124,7 +122,7 @@ def read_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
         names, columns, index = frame_columns(tree)
     except UnexpectedRecordError as error:
         raise _unsafe(file, str(error)) from error
-    except _MALFORMED as error:
+    except (*_MISFIT, *_DAMAGED) as error:
         raise _unsafe(file, f"its parts do not fit together ({error})") from error
     series = {i: pandas.Series(column, dtype=column.dtype) for i, column in enumerate(columns)}
     frame: pd.DataFrame = pandas.DataFrame(series, index=pandas.RangeIndex(len(index)))
@@ -150,7 +148,9 @@ def _records(file: Path) -> object:
         raise DataError(
             f"The table '{file}' cannot be opened: {error.strerror}. Check the path."
         ) from error
-    except _MALFORMED as error:
+    except _MISFIT as error:
+        raise _unsafe(file, f"its parts do not fit together ({error})") from error
+    except _DAMAGED as error:
         raise DataError(
             f"'{file}' is not a whole pickle of a DataFrame ({type(error).__name__}: {error}). "
             "Download it again, or write it again with DataFrame.to_pickle."

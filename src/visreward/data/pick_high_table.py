@@ -217,7 +217,7 @@ def read_table(file: Path) -> PickHighTable:
 
 
 def _pickled_columns(file: Path) -> dict[str, Arrow]:
-    """Return the columns of a pickled frame as arrays, or as lists if their cells are mixed."""
+    """Return the columns of a pickled frame: lists of objects, or arrays of numbers."""
     arrow = load_optional("pyarrow", extra="train")
     frame = read_frame(file)
     columns: dict[str, Arrow] = {}
@@ -227,10 +227,8 @@ def _pickled_columns(file: Path) -> dict[str, Arrow]:
                 f"The table '{file}' has two columns named {name}. Leave one of them out."
             )
         cells = frame.iloc[:, position].to_numpy()
-        try:
-            columns[name] = arrow.array(cells, from_pandas=True)
-        except (ValueError, TypeError, OverflowError):
-            columns[name] = cells.tolist()
+        is_objects = cells.dtype == object
+        columns[name] = cells.tolist() if is_objects else arrow.array(cells, from_pandas=True)
     return columns
 
 

@@ -155,14 +155,14 @@ def _state_dict(read: object) -> tuple[dict[str, Tensor], list[str]]:
     """Return the tensors of a state dict, nested or not, and the names beside it."""
     left_out: list[str] = []
     if isinstance(read, Mapping) and isinstance(read.get(STATE_DICT), Mapping):
-        left_out = [str(name) for name in read if name != STATE_DICT]
+        left_out = [_plain(str(name)) for name in read if name != STATE_DICT]
         read = read[STATE_DICT]
     if not isinstance(read, Mapping) or not read:
         raise ValueError(f"expected a state dict, found {type(read).__name__}")
     tensors: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, value in read.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
+        if not isinstance(name, str) or not name.isprintable() or not isinstance(value, Tensor):
             raise ValueError(f"the entry {name!r} is a {type(value).__name__}, expected a tensor")
         if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
             raise ValueError(f"the tensor {name!r} is not a plain one")

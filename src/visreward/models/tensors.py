@@ -197,7 +197,11 @@ def write_weights(model: nn.Module, path: Path, *, dtype: torch.dtype | None) ->
             stored = stored.to(dtype)
         tensors[name] = stored
     building = path.with_name(f".{path.name}.building")
+    building.touch()
+    # safetensors makes files that only their owner can read.
+    mode = building.stat().st_mode
     save_file(tensors, building, metadata={"format": "pt"})
+    building.chmod(mode)
     building.replace(path)
 
 

@@ -16,6 +16,7 @@ from visreward.models.base import ModelFacts, RewardModel
 from visreward.models.kinds import MODEL_KINDS
 from visreward.models.native_config import NativeConfig, Origin, read_config, write_config
 from visreward.models.tensors import (
+    DIGEST_LENGTH,
     fill_from_file,
     weights_digest,
     without_weights,
@@ -87,8 +88,8 @@ def load_native(
 ) -> RewardModel:
     """Load a native folder for scoring; needs about one copy of the weights in memory.
 
-    The revision of the model is the hub commit that config.json records, else the digest of the
-    weights file; of a model made of parts, theirs joined by `+`.
+    The revision of the model is the hub commit that config.json records, else the SHA-256 of the
+    weights file, 12 digits of either; of a model made of parts, theirs joined by `+`.
 
     Args:
         folder: A native folder.
@@ -181,7 +182,7 @@ def _fill(
     """Read the weights and return the revision; a digest is taken meanwhile."""
     path = folder / WEIGHTS_NAME
     with ThreadPoolExecutor(1) as thread:
-        known = config.origin.commit if config.origin else None
+        known = config.origin.commit[:DIGEST_LENGTH] if config.origin else None
         digest = thread.submit(weights_digest, path) if known is None and path.is_file() else None
         fill_from_file(model, path, device=device, dtype=dtype)
         return known or (digest.result() if digest else "")

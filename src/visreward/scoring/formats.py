@@ -19,6 +19,11 @@ class OutputFormat(StrEnum):
     CSV = "csv"
     PARQUET = "parquet"
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether items are written while others are still being scored."""
+        return self in (OutputFormat.JSONL, OutputFormat.CSV)
+
 
 _BY_SUFFIX = {
     ".txt": OutputFormat.TABLE,
@@ -70,5 +75,3 @@ def check_writable(output: Path) -> None:
         raise UsageError(f"The output '{output}' is a folder. Give the name of a file.")
     if not os.access(output.parent, os.W_OK):
         raise UsageError(f"The folder of '{output}' is closed for writing. Give another one.")
-
-

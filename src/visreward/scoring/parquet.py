@@ -14,6 +14,7 @@ from visreward.data.base import Arrow, load_optional
 from visreward.scoring.records import RECORD_KEYS, RowError, ScoredItem, flat_record
 from visreward.scoring.score_log import ScoreLog, record_line
 from visreward.scoring.text_output import text_output
+from visreward.scoring.writer import ScoreWriter
 
 if TYPE_CHECKING:
     from visreward.models.base import ModelFacts
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _ROWS_PER_GROUP = 8192
 
 
-class ParquetWriter:
+class ParquetWriter(ScoreWriter):
     """Log items beside the file, as `NAME.partial.jsonl`, and make the table at the end.
 
     A Parquet file cannot grow once it is closed. An interrupted run goes on from its log, a
@@ -54,10 +55,10 @@ class ParquetWriter:
         """Log one item."""
         self._log.write(item)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Make the table and remove the log."""
         parquet = load_optional("pyarrow.parquet", extra="bench")
-        self._log.close()
+        self._log.finish()
         schema = _schema(self._facts)
         partial = self._output.with_name(f"{self._output.name}.partial")
         with (
@@ -68,6 +69,10 @@ class ParquetWriter:
                 table.write_batch(_batch(rows, schema))
         partial.replace(self._output)
         self._log_path.unlink()
+
+    def discard(self) -> None:
+        """Close the log, for a later run to go on with."""
+        self._log.discard()
 
 
 def _schema(facts: ModelFacts) -> Arrow:

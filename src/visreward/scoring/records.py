@@ -91,10 +91,10 @@ def sample_name(sample: Sample, index: int) -> str:
 
 def short_name(item: ScoredItem) -> str:
     """Return a name that fits a table: the id, the file's last part, or the place."""
-    if item.sample is None or item.sample.id:
-        return item.name
-    path = path_of(item.sample.image)
-    return item.name if path is None else PurePath(path).name or item.name
+    path = None
+    if item.sample is not None and not item.sample.id:
+        path = path_of(item.sample.image)
+    return printable((path and PurePath(path).name) or item.name)
 
 
 def content_fields(entry: Sample | RowError) -> dict[str, str | None]:

@@ -55,6 +55,15 @@ def read_rows(path: Path) -> Iterator[Sample | RowError]:
         )
 
 
+def count_lines(path: Path) -> int:
+    """Return how many lines a file has, for a progress bar; 0 if it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return sum(1 for _ in stream)
+    except OSError:
+        return 0
+
+
 def _lines(stream: BinaryIO) -> Iterator[bytes]:
     """Yield lines; of one that is too long, only so much that this can be seen."""
     while line := stream.readline(_MAX_LINE_BYTES + 1):

@@ -17,6 +17,7 @@ from visreward.scoring.records import (
     item_from_record,
     item_record,
 )
+from visreward.scoring.writer import ScoreWriter
 
 if TYPE_CHECKING:
     from visreward.models.base import ModelFacts
@@ -27,7 +28,7 @@ def record_line(record: Mapping[str, Any]) -> str:  # JSON values
     return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-class ScoreLog:
+class ScoreLog(ScoreWriter):
     """One JSON object a line, one line an item, in input order.
 
     Attributes:
@@ -78,11 +79,14 @@ class ScoreLog:
         self._stream.write(record_line(item_record(item, self._facts)))
         self._stream.flush()
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Close the file; a run without items leaves an empty one."""
-        if self._stream is None:
-            self.path.touch()
-        else:
+        self.path.touch()
+        self.discard()
+
+    def discard(self) -> None:
+        """Close the file, for a later run to go on with."""
+        if self._stream is not None:
             self._stream.close()
             self._stream = None
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from visreward.core.types import Sample
 from visreward.scoring.formats import OutputFormat
 from visreward.scoring.parquet import ParquetWriter
 from visreward.scoring.ranking import rank_by_prompt
 from visreward.scoring.records import (
     RECORD_KEYS,
-    RowError,
     ScoredItem,
     facts_record,
     flat_record,
@@ -23,22 +21,10 @@ from visreward.scoring.records import (
 )
 from visreward.scoring.score_log import ScoreLog, record_line
 from visreward.scoring.text_output import text_output
+from visreward.scoring.writer import ScoreWriter
 
 if TYPE_CHECKING:
     from visreward.models.base import ModelFacts
-
-
-class ScoreWriter(Protocol):
-    """Take items one by one, in input order."""
-
-    def resume(self, entries: Iterator[Sample | RowError]) -> Iterator[ScoredItem]:
-        """Yield the items that are already written, drawing their rows from `entries`."""
-
-    def write(self, item: ScoredItem) -> None:
-        """Take one item."""
-
-    def close(self) -> None:
-        """Finish the output."""
 
 
 def open_writer(chosen: OutputFormat, output: Path | None, facts: ModelFacts) -> ScoreWriter:
@@ -57,71 +43,92 @@ def open_writer(chosen: OutputFormat, output: Path | None, facts: ModelFacts) ->
     return fresh[chosen](output, facts)
 
 
-class _FreshWriter:
-    """What the formats share that always start from nothing."""
+class _TextWriter(ScoreWriter):
+    """What the formats share that start from nothing: a stream of text."""
 
     def __init__(self, output: Path | None, facts: ModelFacts) -> None:
         self.facts = facts
-        self._open = ExitStack()
-        self.stream = self._open.enter_context(text_output(output))
+        self._opened = ExitStack()
+        self.stream = self._opened.enter_context(text_output(output))
 
-    def resume(self, _entries: Iterator[Sample | RowError]) -> Iterator[ScoredItem]:
-        """Yield nothing: these formats do not go on where a run stopped."""
-        return iter(())
+    def finish(self) -> None:
+        """Complete the output; a file takes its name."""
+        self._opened.close()
 
-    def close(self) -> None:
-        """Finish the output; a file takes its name."""
-        self._open.close()
+    def discard(self) -> None:
+        """Remove an unfinished file."""
+        with suppress(_DiscardedError), self._opened:
+            raise _DiscardedError
 
 
-class TableWriter(_FreshWriter):
-    """Keep all items, then print one ranking for each prompt."""
+class _DiscardedError(Exception):
+    """Tell `text_output` that its block has failed."""
+
+
+class _WholeWriter(_TextWriter):
+    """What the formats share that need all items before they can write the first one."""
 
     def __init__(self, output: Path | None, facts: ModelFacts) -> None:
         super().__init__(output, facts)
-        self._items: list[ScoredItem] = []
+        self.items: list[ScoredItem] = []
 
     def write(self, item: ScoredItem) -> None:
         """Keep one item."""
-        self._items.append(item)
+        self.items.append(item)
 
-    def close(self) -> None:
+    def write_document(self, **values: object) -> None:
+        """Write one JSON document about the model and the items."""
+        document = {
+            "model": facts_record(self.facts),
+            **values,
+            "num_items": len(self.items),
+            "num_failed": sum(item.score is None for item in self.items),
+        }
+        json.dump(document, self.stream, ensure_ascii=False, allow_nan=False, indent=2)
+        self.stream.write("\n")
+
+
+class TableWriter(_WholeWriter):
+    """Print one ranking for each prompt."""
+
+    def finish(self) -> None:
         """Print the rankings, if anything was scored."""
         from rich.console import Console  # noqa: PLC0415
 
         from visreward.scoring.table import ranking_tables  # noqa: PLC0415
 
-        rankings = rank_by_prompt(self._items)
+        rankings = rank_by_prompt(self.items)
         if rankings:
             Console(file=self.stream).print(ranking_tables(rankings, self.facts))
-        super().close()
+        super().finish()
 
 
-class JsonWriter(_FreshWriter):
-    """Keep all items, then write one document: `model`, `items`, `num_items`, `num_failed`."""
+class JsonWriter(_WholeWriter):
+    """Write one document: `model`, `items` in input order, `num_items`, `num_failed`."""
 
-    def __init__(self, output: Path | None, facts: ModelFacts) -> None:
-        super().__init__(output, facts)
-        self._items: list[ScoredItem] = []
-
-    def write(self, item: ScoredItem) -> None:
-        """Keep one item."""
-        self._items.append(item)
-
-    def close(self) -> None:
+    def finish(self) -> None:
         """Write the document."""
-        document = {
-            "model": facts_record(self.facts),
-            "items": [item_record(item, self.facts) for item in self._items],
-            "num_items": len(self._items),
-            "num_failed": sum(item.score is None for item in self._items),
-        }
-        json.dump(document, self.stream, ensure_ascii=False, allow_nan=False, indent=2)
-        self.stream.write("\n")
-        super().close()
+        self.write_document(items=[item_record(item, self.facts) for item in self.items])
+        super().finish()
 
 
-class JsonlWriter(_FreshWriter):
+class RankingJsonWriter(_WholeWriter):
+    """Write one document: `model`, `ranking` best first, `failed`, `num_items`, `num_failed`."""
+
+    def finish(self) -> None:
+        """Write the document."""
+        self.write_document(
+            ranking=[
+                {"rank": place.rank, **item_record(place.item, self.facts)}
+                for ranking in rank_by_prompt(self.items)
+                for place in ranking.places
+            ],
+            failed=[item_record(item, self.facts) for item in self.items if item.score is None],
+        )
+        super().finish()
+
+
+class JsonlWriter(_TextWriter):
     """Write each item at once, as one line of JSON."""
 
     def write(self, item: ScoredItem) -> None:
@@ -130,7 +137,7 @@ class JsonlWriter(_FreshWriter):
         self.stream.flush()
 
 
-class CsvWriter(_FreshWriter):
+class CsvWriter(_TextWriter):
     """Write a header and one row an item, with one column for each dimension."""
 
     def __init__(self, output: Path | None, facts: ModelFacts) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -55,7 +57,7 @@ def build_model(config: ModelConfig, prompts: Iterable[str], *, seed: int) -> CL
         raise UsageError(
             f"model.init '{config.init}' is a '{source.kind}'. Start from a CLIP model."
         )
-    return _from_weights(config, facts, source)
+    return _from_weights(config, replace(facts, licence=source.facts.licence), source)
 
 
 def _from_nothing(
@@ -63,7 +65,7 @@ def _from_nothing(
 ) -> CLIPRewardModel:
     if config.backbone is None or config.image_size is None:
         raise UsageError("Without model.init, give model.backbone and model.image_size.")
-    wanted = CLIPBackboneConfig.from_dict(config.backbone)
+    wanted = CLIPBackboneConfig.from_dict(copy.deepcopy(config.backbone))
     wanted.vision["image_size"] = config.image_size
     pixel_inputs = PixelInputs(
         CLIPImageProcessorPil(

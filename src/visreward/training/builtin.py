@@ -11,7 +11,8 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -20,8 +21,9 @@ from visreward.data.scenes.write import write_captions, write_pick_high
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.loading import load_model
 from visreward.training.config import load_config
+from visreward.training.journal import shown
 from visreward.training.labels import label_pick_high
-from visreward.training.run import shown, train
+from visreward.training.run import train
 
 CAPTIONS, PICK_HIGH = Path("work/scenes-captions"), Path("work/scenes-pick-high")
 NUM_FAMILIES, NUM_TRIPLETS = 60_000, 40_000
@@ -31,27 +33,41 @@ MODELS = ("clip-mini", "ict-mini", "hp-mini")
 PACKAGE_FOLDER = Path(__file__).resolve().parent.parent / "models" / "builtin"
 
 
+@contextmanager
+def counted(console: Console, title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar that is told how many more items are done."""
+    done = 0
+    with shown(console, title) as progress:
+
+        def advance(num: int) -> None:
+            nonlocal done
+            done += num
+            progress(done, total)
+
+        yield advance
+
+
 def make_captions(console: Console) -> None:
     """Write families of scenes with their captions."""
-    with shown(console, "scenes with captions") as progress:
+    with counted(console, "scenes with captions", NUM_FAMILIES) as progress:
         write_captions(
             CAPTIONS,
             num=NUM_FAMILIES,
             seed=CAPTION_SEED,
             size=CAPTION_SIZE,
-            progress=lambda done: progress(done, NUM_FAMILIES),
+            progress=progress,
         )
 
 
 def make_triplets(console: Console) -> None:
     """Write triplets in Pick-High's layout."""
-    with shown(console, "scenes as triplets") as progress:
+    with counted(console, "scenes as triplets", NUM_TRIPLETS) as progress:
         write_pick_high(
             PICK_HIGH,
             num=NUM_TRIPLETS,
             seed=TRIPLET_SEED,
             size=TRIPLET_SIZE,
-            progress=lambda done: progress(done, NUM_TRIPLETS),
+            progress=progress,
         )
 
 
@@ -68,7 +84,7 @@ def train_model(name: str, overrides: list[str]) -> Callable[[Console], None]:
     """Return the stage that trains one recipe."""
 
     def stage(console: Console) -> None:
-        metrics = train(load_config(name, overrides), console=console)
+        metrics = train(load_config(name, overrides), console=console, recipe=name)
         console.print(f"{name}: {json.dumps(metrics)}")
 
     return stage

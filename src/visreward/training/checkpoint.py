@@ -1,26 +1,31 @@
-"""Checkpoints: written beside and renamed, so that one is there whole or not at all."""
+"""Checkpoints: written beside and renamed, so that one is there whole or not at all.
+
+Weights and optimizer are safetensors, the rest is JSON: reading one runs no code.
+"""
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from visreward.core.errors import WeightsError
 
 LAST = "last"
+WEIGHTS, MOMENTS, FIGURES = "model.safetensors", "optimizer.safetensors", "state.json"
 
 
 @dataclass(kw_only=True)
 class TrainState:
     """Everything that changes while training.
+
+    Learning rate, order of the rows and dropout follow from the step, so they are not kept.
 
     Attributes:
         step: Optimizer steps done.
@@ -29,9 +34,29 @@ class TrainState:
 
     module: nn.Module
     optimizer: Optimizer
-    schedule: LambdaLR
     step: int = 0
     best: float | None = None
+
+
+def replace_folder(building: Path, place: Path) -> None:
+    """Put a finished folder in the place of another.
+
+    A kill at any moment leaves a whole folder at `place` or at `place` with `.old` added.
+    """
+    old = place.with_name(f"{place.name}.old")
+    if place.is_dir():
+        shutil.rmtree(old, ignore_errors=True)
+        place.rename(old)
+    building.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def find_checkpoint(folder: Path) -> Path | None:
+    """Return the last checkpoint of a run, or None where there is none."""
+    for name in (LAST, f"{LAST}.old"):
+        if (folder / name).is_dir():
+            return folder / name
+    return None
 
 
 def save_checkpoint(state: TrainState, folder: Path) -> None:
@@ -41,62 +66,58 @@ def save_checkpoint(state: TrainState, folder: Path) -> None:
     building.mkdir(parents=True)
     save_file(
         {name: value.contiguous() for name, value in state.module.state_dict().items()},
-        building / "model.safetensors",
+        building / WEIGHTS,
     )
-    torch.save(
+    moments = state.optimizer.state_dict()["state"]
+    save_file(
         {
-            "step": state.step,
-            "best": state.best,
-            "optimizer": state.optimizer.state_dict(),
-            "schedule": state.schedule.state_dict(),
-            "random": _random_state(),
+            f"{index}.{name}": value.contiguous()
+            for index, values in moments.items()
+            for name, value in values.items()
         },
-        building / "state.pt",
+        building / MOMENTS,
     )
-    old = folder / f"{LAST}.old"
-    place = folder / LAST
-    shutil.rmtree(old, ignore_errors=True)
-    if place.is_dir():
-        place.rename(old)
-    building.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
+    figures = {"step": state.step, "best": state.best}
+    (building / FIGURES).write_text(json.dumps(figures) + "\n", encoding="utf-8")
+    replace_folder(building, folder / LAST)
 
 
 def load_checkpoint(state: TrainState, folder: Path) -> bool:
     """Bring a run back to its last checkpoint; return whether there was one.
 
     Raises:
-        WeightsError: if the checkpoint does not fit the model.
+        WeightsError: if the checkpoint is damaged or does not fit the model.
     """
-    place = folder / LAST
-    if not place.is_dir():
-        place = folder / f"{LAST}.old"
-    if not place.is_dir():
+    place = find_checkpoint(folder)
+    if place is None:
         return False
     try:
-        state.module.load_state_dict(load_file(place / "model.safetensors"), strict=True)
-    except RuntimeError as error:
+        weights, moments = load_file(place / WEIGHTS), load_file(place / MOMENTS)
+        figures = json.loads((place / FIGURES).read_text(encoding="utf-8"))
+        step, best = int(figures["step"]), figures["best"]
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"The checkpoint in {place} is damaged: {error}. "
+            "Delete that folder to begin the run again."
+        ) from error
+    try:
+        state.module.load_state_dict(weights, strict=True)
+        # The groups come from the recipe, which a resumed run shares.
+        groups = state.optimizer.state_dict()["param_groups"]
+        state.optimizer.load_state_dict({"state": _by_parameter(moments), "param_groups": groups})
+    except (RuntimeError, ValueError) as error:
         raise WeightsError(
             f"The checkpoint in {place} does not fit the recipe's model: {error}. "
             "Choose another output folder, or the recipe that began the run."
         ) from error
-    saved = torch.load(place / "state.pt", weights_only=True)
-    state.step, state.best = saved["step"], saved["best"]
-    state.optimizer.load_state_dict(saved["optimizer"])
-    state.schedule.load_state_dict(saved["schedule"])
-    _set_random_state(saved["random"])
+    state.step, state.best = step, best
     return True
 
 
-def _random_state() -> dict[str, Any]:  # tensors by name
-    """Return what dropout draws from; nothing else in a run is random."""
-    state: dict[str, Any] = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
-    return state
-
-
-def _set_random_state(state: dict[str, Any]) -> None:  # tensors by name
-    torch.set_rng_state(state["cpu"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+def _by_parameter(moments: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """Return the optimizer's state by parameter number and name."""
+    found: dict[int, dict[str, Tensor]] = {}
+    for key, value in moments.items():
+        index, _, name = key.partition(".")
+        found.setdefault(int(index), {})[name] = value
+    return found

@@ -5,6 +5,7 @@ Unknown keys are refused with the nearest known name.
 
 from __future__ import annotations
 
+import copy
 import difflib
 from importlib import resources
 from pathlib import Path
@@ -221,9 +222,7 @@ def with_overrides(
     Raises:
         UsageError: if an entry has no '=' or goes through something that is not a section.
     """
-    merged: dict[str, Any] = {
-        key: dict(value) if isinstance(value, dict) else value for key, value in values.items()
-    }
+    merged = copy.deepcopy(values)
     for override in overrides:
         name, separator, text = override.partition("=")
         if not separator or not name:
@@ -234,7 +233,10 @@ def with_overrides(
             place = place.setdefault(section, {})
             if not isinstance(place, dict):
                 raise UsageError(f"Override '{override}': '{section}' holds a value, no keys.")
-        place[key] = yaml.safe_load(text)
+        try:
+            place[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UsageError(f"Override '{override}' is not YAML after '=': {error}.") from error
     return merged
 
 

@@ -1,13 +1,12 @@
-"""From data sets to batches: rows, their pixels, and an order that a resumed run repeats.
+"""From rows to batches: pixels, and an order that a resumed run repeats.
 
-Shape letters: B rows (families or triplets), N images per row, C/H/W image.
+Shape letters: N images per row, T rows of a split, L tokens, W width, C/H/W image.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,100 +15,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from visreward.core.errors import DataError, ImageError, UsageError
-from visreward.data.captions import Captions
-from visreward.data.pick_high import PickHigh, Triplet
 from visreward.losses.ict import ContainmentTargets
+from visreward.training.batches import Batch, Row
 from visreward.training.config import DataConfig
 from visreward.training.pixels import PixelCache, PixelReader, pixel_cache
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One row of a data set.
-
-    Attributes:
-        images: N image files.
-        prompts: Captions of the N images, or (basic prompt, refined prompt) of a triplet.
-        labels: (e1, e2, r1, r2) of a triplet, or None.
-    """
-
-    images: tuple[Path, ...]
-    prompts: tuple[str, ...]
-    labels: tuple[float, float, float, float] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Some rows, ready for a model.
-
-    Attributes:
-        row_ids: (B,) int64, which rows of the data set.
-        pixels: (B, N, 3, H, W) uint8, or None where hidden states stand in.
-        prompts: B tuples, as in `Row`.
-        targets: Labels of triplets, (B,) each, or None.
-        extra: What an objective computed once for each row, by name, B first.
-    """
-
-    row_ids: Tensor
-    pixels: Tensor | None
-    prompts: tuple[tuple[str, ...], ...]
-    targets: ContainmentTargets | None = None
-    extra: dict[str, Tensor] = field(default_factory=dict)
-
-    def split(self, num_parts: int) -> list[Batch]:
-        """Return the batch in equal parts, in order."""
-        size = len(self.prompts) // num_parts
-        return [
-            self._rows(slice(start, start + size)) for start in range(0, size * num_parts, size)
-        ]
-
-    def _rows(self, rows: slice) -> Batch:
-        targets = self.targets
-        if targets is not None:
-            targets = ContainmentTargets(
-                e1=targets.e1[rows], e2=targets.e2[rows], r1=targets.r1[rows], r2=targets.r2[rows]
-            )
-        return replace(
-            self,
-            row_ids=self.row_ids[rows],
-            pixels=None if self.pixels is None else self.pixels[rows],
-            prompts=self.prompts[rows],
-            targets=targets,
-            extra={name: values[rows] for name, values in self.extra.items()},
-        )
-
-
-def read_rows(config: DataConfig, split: str, limit: int | None) -> list[Row]:
-    """Read the rows of one split.
-
-    Raises:
-        DataError: if there are none.
-    """
-    rows: list[Row] = []
-    if config.format == "captions":
-        for family in Captions(config.path).split(split)[:limit]:
-            images, captions = zip(*family, strict=True)
-            rows.append(Row(images=images, prompts=captions))
-    else:
-        rows = [_triplet_row(triplet) for triplet in PickHigh(config.path).split(split)[:limit]]
-    if not rows:
-        raise DataError(f"Split '{split}' of {config.path} has 0 rows. Give a data set with rows.")
-    return rows
-
-
-def _triplet_row(triplet: Triplet) -> Row:
-    labels = triplet.labels
-    return Row(
-        images=(triplet.losing_image, triplet.winning_image, triplet.refined_image),
-        prompts=(triplet.basic_prompt, triplet.refined_prompt),
-        labels=None if labels is None else (labels.e1, labels.e2, labels.r1, labels.r2),
-    )
-
-
-def prompt_ids(prompts: Sequence[str]) -> Tensor:
-    """Return (len(prompts),) int64 that are equal where the prompts are, in every process."""
-    digests = [hashlib.sha256(prompt.encode()).digest()[:8] for prompt in prompts]
-    return torch.tensor([int.from_bytes(digest, "big", signed=True) for digest in digests])
 
 
 class FrozenStates:
@@ -125,9 +34,9 @@ class FrozenStates:
 class Feed(Dataset[Batch]):
     """Batches of one split; item s is the batch of step s, whatever happened before.
 
-    Every epoch has an order of its own, drawn from the seed. Rows with an unreadable image are
-    left out from the start when pixels are cached, and stop the run where they exceed
-    `max_skip_fraction`.
+    Every epoch has an order of its own, drawn from the seed. A row with an unreadable image is
+    never replaced by another. With cached pixels such rows are known, and left out, from the
+    start; without, their batches are smaller. Too many of them stop the run.
     """
 
     def __init__(
@@ -148,34 +57,71 @@ class Feed(Dataset[Batch]):
         self.seed = seed
         self.rank, self.num_processes = shard
         self.shuffle = shuffle
+        self.max_skip_fraction = config.max_skip_fraction
+        self.num_workers = 0 if config.cache_pixels else config.num_workers
         self.extra: dict[str, Tensor | FrozenStates] = {}
         self.with_pixels = True
         self.skipped: dict[int, str] = {}
+        self.usable: list[int] = []
         self.cache: PixelCache | None = None
+        self._order: tuple[int, Tensor] | None = None
+        failed: dict[int, str] = {}
         if config.cache_pixels:
-            paths = [path for row in self.rows for path in row.images]
             self.cache = pixel_cache(
-                paths, reader, folder=config.path / ".cache", progress=progress
+                self.paths(), reader, folder=config.path / ".cache", progress=progress
             )
-            self._skip_failed(config)
+            failed = {
+                place // self.images_per_row: reason for place, reason in self.cache.failed.items()
+            }
+        self.leave_out(failed)
+
+    @property
+    def images_per_row(self) -> int:
+        """Return N."""
+        return len(self.rows[0].images)
+
+    def paths(self) -> list[Path]:
+        """Return the T * N image files."""
+        return [path for row in self.rows for path in row.images]
+
+    def leave_out(self, reasons: Mapping[int, str]) -> None:
+        """Take rows out of every epoch; only before training, because it changes the order.
+
+        Raises:
+            DataError: if that makes more than `max_skip_fraction` of all rows.
+            UsageError: if fewer rows than a batch are left.
+        """
+        self.count_skipped(reasons)
         self.usable = [index for index in range(len(self.rows)) if index not in self.skipped]
-        if shuffle and len(self.usable) < batch_size:
+        self._order = None
+        if self.shuffle and len(self.usable) < self.batch_size:
             raise UsageError(
-                f"The batch size is {batch_size}, but there are {len(self.usable)} usable rows. "
-                "Lower optim.batch_size or give more data."
+                f"The batch size is {self.batch_size}, but there are {len(self.usable)} usable "
+                "rows. Lower optim.batch_size or give more data."
             )
 
-    def _skip_failed(self, config: DataConfig) -> None:
-        assert self.cache is not None
-        images_per_row = len(self.rows[0].images)
-        for place, reason in self.cache.failed.items():
-            self.skipped[place // images_per_row] = reason
-        if len(self.skipped) > config.max_skip_fraction * len(self.rows):
+    def count_skipped(self, reasons: Mapping[int, str]) -> None:
+        """Take note of rows that could not be read.
+
+        Raises:
+            DataError: if that makes more than `max_skip_fraction` of all rows.
+        """
+        self.skipped.update(reasons)
+        if len(self.skipped) > self.max_skip_fraction * len(self.rows):
             first = next(iter(self.skipped.values()))
             raise DataError(
                 f"{len(self.skipped)} of {len(self.rows)} rows have an unreadable image, more than "
-                f"max_skip_fraction {config.max_skip_fraction}. The first: {first}"
+                f"data.max_skip_fraction {self.max_skip_fraction}. The first: {first}"
             )
+
+    def in_order(self, batch_size: int) -> Feed:
+        """Return a feed of the same rows that goes through them once, as they stand."""
+        feed = copy.copy(self)
+        feed.batch_size, feed.shuffle = batch_size, False
+        feed.rank, feed.num_processes = 0, 1
+        feed.extra, feed.with_pixels = {}, True
+        feed._order = None
+        return feed
 
     @property
     def batches_per_epoch(self) -> int:
@@ -187,50 +133,68 @@ class Feed(Dataset[Batch]):
     def row_ids(self, step: int) -> list[int]:
         """Return the rows of this process at a step."""
         epoch, place = divmod(step, self.batches_per_epoch)
-        if self.shuffle:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-            order = torch.randperm(len(self.usable), generator=generator).tolist()
-        else:
-            order = list(range(len(self.usable)))
-        chosen = order[place * self.batch_size : (place + 1) * self.batch_size]
-        return [self.usable[index] for index in chosen[self.rank :: self.num_processes]]
+        if self._order is None or self._order[0] != epoch:
+            self._order = (epoch, self._order_of(epoch))
+        chosen = self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
+        return [self.usable[index] for index in chosen[self.rank :: self.num_processes].tolist()]
+
+    def _order_of(self, epoch: int) -> Tensor:
+        if not self.shuffle:
+            return torch.arange(len(self.usable))
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        return torch.randperm(len(self.usable), generator=generator)
 
     def __len__(self) -> int:
         return self.batches_per_epoch
 
     def __getitem__(self, step: int) -> Batch:
         row_ids = self.row_ids(step)
+        skipped: dict[int, str] = {}
+        pixels: list[Tensor] = []
+        if self.with_pixels:
+            row_ids, pixels, skipped = self._read(row_ids)
         rows = [self.rows[index] for index in row_ids]
         labels = [row.labels for row in rows if row.labels is not None]
         targets = None
-        if len(labels) == len(rows):
+        if labels and len(labels) == len(rows):
             e1, e2, r1, r2 = torch.tensor(labels, dtype=torch.float32).unbind(dim=1)
             targets = ContainmentTargets(e1=e1, e2=e2, r1=r1, r2=r2)
         return Batch(
-            row_ids=torch.tensor(row_ids),
-            pixels=torch.stack([self.row_pixels(i) for i in row_ids]) if self.with_pixels else None,
+            row_ids=torch.tensor(row_ids, dtype=torch.int64),
+            pixels=torch.stack(pixels) if pixels else None,
             prompts=tuple(row.prompts for row in rows),
             targets=targets,
             extra={name: values[row_ids] for name, values in self.extra.items()},
+            skipped=skipped,
         )
+
+    def _read(self, row_ids: list[int]) -> tuple[list[int], list[Tensor], dict[int, str]]:
+        """Return the rows that can be read, their pixels, and why the others cannot."""
+        kept, pixels, skipped = [], [], {}
+        for row_id in row_ids:
+            try:
+                pixels.append(self.row_pixels(row_id))
+            except ImageError as error:
+                skipped[row_id] = str(error)
+            else:
+                kept.append(row_id)
+        return kept, pixels, skipped
 
     def row_pixels(self, row_id: int) -> Tensor:
         """Return (N, 3, H, W) uint8 of one row.
 
         Raises:
-            DataError: if an image cannot be read; names the row.
+            ImageError: if an image cannot be read; it names the file.
         """
         row = self.rows[row_id]
-        if self.cache is not None:
-            first = row_id * len(row.images)
-            return torch.stack([self.cache[first + place] for place in range(len(row.images))])
-        try:
+        if self.cache is None:
             return torch.stack([self.reader.read(path) for path in row.images])
-        except ImageError as error:
-            raise DataError(f"Row {row_id}: {error}") from error
+        first = row_id * len(row.images)
+        return torch.stack([self.cache[first + place] for place in range(len(row.images))])
 
-    def steps(self, start: int, stop: int, *, num_workers: int = 0) -> Iterator[Batch]:
+    def steps(self, start: int, stop: int) -> Iterator[Batch]:
         """Yield the batches of steps start to stop - 1, read ahead by worker processes if any."""
+        workers = self.num_workers if self.with_pixels else 0
         yield from DataLoader(
-            self, batch_size=None, sampler=range(start, stop), num_workers=num_workers
+            self, batch_size=None, sampler=range(start, stop), num_workers=workers
         )

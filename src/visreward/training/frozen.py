@@ -4,13 +4,13 @@ Nothing augments the images, so whatever lies below the first trained parameter 
 the data set: the scores of the frozen ICT model (three numbers per triplet), and the hidden
 states below the first trained layer of the HP tower.
 
-Shape letters: T triplets, M images, L tokens, W width, D features.
+Shape letters: T triplets, B some of them, M images, L tokens, W width, D features.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,12 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 from torch.nn import functional
 
+from visreward.core.errors import NonFiniteError
 from visreward.models.clip.backbone import CLIPBackbone
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.training.feeds import Feed, FrozenStates
+from visreward.training.pixels import fingerprint, one_builder, require_disk
 
 ICT_SCORES = "ict_scores"
 HIDDEN = "hidden"
@@ -48,6 +50,15 @@ def features_from_hidden(backbone: CLIPBackbone, hidden: Tensor, *, num_layers: 
 
 
 @torch.no_grad()
+def ict_scores(ict: CLIPRewardModel, pixels: Tensor, prompts: Sequence[str]) -> Tensor:
+    """Return (B, N) float32 cosines of (B, N, 3, H, W) uint8 pixels with their B prompts."""
+    images = functional.normalize(ict.encode_images(pixels.flatten(0, 1)), dim=-1)
+    features, _ = ict.encode_prompts(prompts)
+    texts = functional.normalize(features, dim=-1).unsqueeze(1)
+    scores: Tensor = (images.unflatten(0, pixels.shape[:2]) * texts).sum(dim=-1)
+    return scores
+
+
 def frozen_ict_scores(
     ict: CLIPRewardModel,
     feed: Feed,
@@ -62,31 +73,31 @@ def frozen_ict_scores(
         feed: Rows of the split, read at the ICT model's image size.
         folder: Where the scores are kept, one file for each model and set of rows.
         progress: Called with (rows done, T).
+
+    Returns:
+        Scores, NaN in rows that cannot be read.
+
+    Raises:
+        NonFiniteError: if the model gives a score that is not finite; names the rows.
     """
-    place = folder / f"{ICT_SCORES}-{_key(ict.facts.revision, feed)}.npy"
-    if place.is_file():
-        return torch.from_numpy(np.load(place))
-    scores = torch.full((len(feed.rows), 3), float("nan"))
-    for start in range(0, len(feed.usable), ROWS_PER_CHUNK):
-        row_ids = feed.usable[start : start + ROWS_PER_CHUNK]
-        pixels = torch.stack([feed.row_pixels(index) for index in row_ids])
-        images = functional.normalize(ict.encode_images(pixels.flatten(0, 1)), dim=-1)
-        features, _ = ict.encode_prompts([feed.rows[index].prompts[0] for index in row_ids])
-        texts = functional.normalize(features, dim=-1).unsqueeze(1)
-        scores[row_ids] = (images.unflatten(0, (-1, 3)) * texts).sum(dim=-1).cpu()
-        if progress is not None:
-            progress(min(start + ROWS_PER_CHUNK, len(feed.usable)), len(feed.usable))
-    folder.mkdir(parents=True, exist_ok=True)
-    _save(place, scores.numpy())
-    return scores
+    assert ict.facts.revision, "weights without a revision cannot be told apart"
+    prompts = "|".join(row.prompts[0] for row in feed.rows)
+    place = folder / f"{ICT_SCORES}-{_key(feed, ict, ict.facts.revision, prompts)}.npy"
+    with one_builder(place):
+        if not place.is_file():
+            scores = np.full((len(feed.rows), 3), np.nan, dtype=np.float32)
+            for row_ids, pixels in _chunks(feed, ict, progress):
+                texts = [feed.rows[index].prompts[0] for index in row_ids]
+                scores[row_ids] = _finite(ict_scores(ict, pixels, texts), row_ids)
+            building = place.with_suffix(".building.npy")
+            np.save(building, scores)
+            building.replace(place)
+    return torch.from_numpy(np.load(place))
 
 
 def states_gb(hp: HP, feed: Feed) -> float:
     """Return how many GB of disk the hidden states of all rows take."""
-    vision = hp.backbone.clip.vision_model.config
-    tokens = (vision.image_size // vision.patch_size) ** 2 + 1
-    gb = len(feed.rows) * len(feed.rows[0].images) * tokens * vision.hidden_size * 2 / 1e9
-    return float(gb)
+    return float(np.prod(_states_shape(hp, feed), dtype=np.float64)) * 2 / 1e9
 
 
 @torch.no_grad()
@@ -106,47 +117,105 @@ def frozen_states(
         num_layers: How many layers are frozen.
         folder: Where the states are kept.
         progress: Called with (rows done, T).
+
+    Returns:
+        States, NaN in rows that cannot be read.
+
+    Raises:
+        NonFiniteError: if a state does not fit into float16; names the rows.
+        UsageError: if the disk has no room for them.
     """
-    frozen = [*hp.backbone.clip.vision_model.embeddings.parameters()]
-    for layer in hp.backbone.clip.vision_model.encoder.layers[:num_layers]:
-        frozen += [*layer.parameters()]
-    digest = hashlib.sha256()
-    for parameter in frozen:
-        digest.update(parameter.detach().float().cpu().numpy().tobytes())
-    place = folder / f"{HIDDEN}-{_key(digest.hexdigest(), feed)}-{num_layers}.npy"
-    if place.is_file():
-        return FrozenStates(place)
-    folder.mkdir(parents=True, exist_ok=True)
-    building = place.with_suffix(".building.npy")
-    vision = hp.backbone.clip.vision_model.config
-    tokens = (vision.image_size // vision.patch_size) ** 2 + 1
-    shape = (len(feed.rows), len(feed.rows[0].images), tokens, vision.hidden_size)
-    states = open_memmap(building, mode="w+", dtype=np.float16, shape=shape)
-    for start in range(0, len(feed.usable), ROWS_PER_CHUNK):
-        row_ids = feed.usable[start : start + ROWS_PER_CHUNK]
-        pixels = torch.stack([feed.row_pixels(index) for index in row_ids]).to(hp.device)
-        values = hidden_states(
-            hp.backbone, hp.pixel_inputs.normalise(pixels.flatten(0, 1)), num_layers=num_layers
-        )
-        states[row_ids] = values.unflatten(0, pixels.shape[:2]).half().cpu().numpy()
-        if progress is not None:
-            progress(min(start + ROWS_PER_CHUNK, len(feed.usable)), len(feed.usable))
-    states.flush()
-    building.replace(place)
+    key = _key(feed, hp, _frozen_digest(hp, num_layers), str(num_layers))
+    place = folder / f"{HIDDEN}-{key}.npy"
+    with one_builder(place):
+        if not place.is_file():
+            require_disk(
+                folder,
+                int(states_gb(hp, feed) * 1e9),
+                what=f"The hidden states of {len(feed.rows)} rows",
+                instead="lower objective.max_cache_gb",
+            )
+            building = place.with_suffix(".building.npy")
+            _write_states(building, hp, feed, num_layers, progress)
+            building.replace(place)
     return FrozenStates(place)
 
 
-def _key(revision: str, feed: Feed) -> str:
-    """Return a digest of the frozen weights and the rows that they see."""
-    digest = hashlib.sha256(revision.encode())
-    digest.update(str(feed.reader.inputs.processor.to_dict()).encode())
-    for row in feed.rows:
-        digest.update(f"{row.prompts[0]}{row.images}".encode())
+def _write_states(
+    path: Path,
+    hp: HP,
+    feed: Feed,
+    num_layers: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    states = open_memmap(path, mode="w+", dtype=np.float16, shape=_states_shape(hp, feed))
+    was_training = hp.training
+    hp.eval()
+    for row_ids, pixels in _chunks(feed, hp, progress):
+        values = hidden_states(
+            hp.backbone, hp.pixel_inputs.normalise(pixels.flatten(0, 1)), num_layers=num_layers
+        )
+        states[row_ids] = _finite(values.unflatten(0, pixels.shape[:2]).half(), row_ids)
+    hp.train(was_training)
+    states[sorted(feed.skipped)] = np.nan
+    states.flush()
+
+
+def _states_shape(hp: HP, feed: Feed) -> tuple[int, int, int, int]:
+    vision = hp.backbone.clip.vision_model.config
+    tokens = (vision.image_size // vision.patch_size) ** 2 + 1
+    return len(feed.rows), feed.images_per_row, tokens, vision.hidden_size
+
+
+def _chunks(
+    feed: Feed, model: CLIPRewardModel, progress: Callable[[int, int], None] | None
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Yield row numbers and (B, N, 3, H, W) uint8 pixels of all rows that can be read."""
+    ordered = feed.in_order(ROWS_PER_CHUNK)
+    done = 0
+    for batch in ordered.steps(0, ordered.batches_per_epoch):
+        feed.count_skipped(batch.skipped)
+        if batch.pixels is not None:
+            yield batch.row_ids.tolist(), batch.pixels.to(model.device)
+        done += len(batch.row_ids) + len(batch.skipped)
+        if progress is not None:
+            progress(done, len(ordered.usable))
+
+
+def _finite(values: Tensor, row_ids: list[int]) -> np.ndarray:
+    """Return values as an array if all are finite."""
+    bad = ~torch.isfinite(values).flatten(1).all(dim=1).cpu()
+    if bad.any():
+        rows = [row for row, is_bad in zip(row_ids, bad.tolist(), strict=True) if is_bad]
+        raise NonFiniteError(
+            f"What is computed once for rows {rows} is not finite in {values.dtype}. "
+            "Check the weights, or set objective.cache_frozen=false."
+        )
+    return values.cpu().numpy()
+
+
+def unreadable_rows(values: Tensor | FrozenStates) -> dict[int, str]:
+    """Return the rows that have no values, with a reason."""
+    firsts = values.states[:, 0, 0, 0] if isinstance(values, FrozenStates) else values[:, 0].numpy()
+    reason = "an image could not be read when the frozen part was computed"
+    return dict.fromkeys(np.flatnonzero(np.isnan(firsts)).tolist(), reason)
+
+
+def _key(feed: Feed, model: CLIPRewardModel, *parts: str) -> str:
+    """Return a digest of files, how they are read, precision, and what else matters."""
+    device = model.device.type
+    precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else "full"
+    digest = hashlib.sha256(f"{fingerprint(feed.paths(), feed.reader)}{precision}".encode())
+    for part in parts:
+        digest.update(f"|{part}".encode())
     return digest.hexdigest()[:16]
 
 
-def _save(path: Path, values: np.ndarray) -> None:
-    """Write an array so that it is there whole or not at all."""
-    building = path.with_suffix(".building.npy")
-    np.save(building, values)
-    building.replace(path)
+def _frozen_digest(hp: HP, num_layers: int) -> str:
+    """Return a digest of the weights and batch statistics below the first trained layer."""
+    tower = hp.backbone.clip.vision_model
+    digest = hashlib.sha256()
+    for module in (tower.embeddings, tower.pre_layrnorm, *tower.encoder.layers[:num_layers]):
+        for value in module.state_dict().values():
+            digest.update(value.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import IO
 
@@ -20,14 +23,29 @@ from torch.utils.tensorboard import SummaryWriter
 
 from visreward.training.config import TrainConfig
 
+LOG = "log.jsonl"
+Shown = Callable[[int, int], None]
+
 
 class Journal:
     """Show and write the figures of a run; silent in all processes but the main one."""
 
-    def __init__(self, config: TrainConfig, *, console: Console, is_main: bool) -> None:
+    def __init__(
+        self, config: TrainConfig, *, console: Console, is_main: bool, first_step: int = 0
+    ) -> None:
+        """Prepare the progress bar; files are opened on entry.
+
+        Args:
+            config: What is trained.
+            console: Where the bar is shown.
+            is_main: Whether this process is the one that shows and writes.
+            first_step: Steps done before; figures of later ones, which will come again, are
+                taken out of the log.
+        """
         self.config = config
         self.is_main = is_main
         self.console = console
+        self.first_step = first_step
         self.progress = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -42,17 +60,26 @@ class Journal:
             disable=not is_main or not console.is_terminal,
         )
         self.task = self.progress.add_task(
-            "train", total=config.optim.steps, loss=float("nan"), accuracy=float("nan"), rate=0.0
+            "train",
+            total=config.optim.steps,
+            completed=first_step,
+            loss=float("nan"),
+            accuracy=float("nan"),
+            rate=0.0,
         )
         self.log: IO[str] | None = None
         self.board: SummaryWriter | None = None
-        self._images_per_s = 0.0
+        self._images_per_s: float | None = None
 
     def __enter__(self) -> Journal:
         if self.is_main:
             self.config.output.mkdir(parents=True, exist_ok=True)
-            self.log = (self.config.output / "log.jsonl").open("a", encoding="utf-8")
-            self.board = SummaryWriter(str(self.config.output / "tensorboard"))
+            path = self.config.output / LOG
+            _keep_until(path, self.first_step)
+            self.log = path.open("a", encoding="utf-8")
+            self.board = SummaryWriter(
+                str(self.config.output / "tensorboard"), purge_step=self.first_step + 1
+            )
         self.progress.start()
         return self
 
@@ -79,11 +106,12 @@ class Journal:
         num_images: int,
         seconds: float,
     ) -> None:
-        """Take in one training step."""
+        """Take in one training step; `seconds` holds the wait for its images too."""
         if not self.is_main:
             return
         rate = num_images / seconds
-        self._images_per_s = rate if step <= 1 else 0.9 * self._images_per_s + 0.1 * rate
+        known = self._images_per_s
+        self._images_per_s = rate if known is None else 0.9 * known + 0.1 * rate
         self.progress.update(
             self.task,
             completed=step,
@@ -116,3 +144,29 @@ class Journal:
         self.log.flush()
         for name, value in figures.items():
             self.board.add_scalar(f"{kind}/{name}", value, step)
+
+
+def _keep_until(log: Path, last_step: int) -> None:
+    """Take the lines of later steps, and a last line that was cut, out of a log."""
+    if not log.is_file():
+        return
+    lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
+    kept = [line for line in whole if json.loads(line)["step"] <= last_step]
+    log.write_text("".join(kept), encoding="utf-8")
+
+
+@contextmanager
+def shown(console: Console, title: str) -> Iterator[Shown]:
+    """Show a progress bar for one piece of preparation."""
+    with Progress(
+        TextColumn(title),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

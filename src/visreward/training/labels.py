@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional
 
 from visreward.core.errors import UsageError
-from visreward.data.containment import containment_labels
-from visreward.data.pick_high import PickHigh, write_labels
+from visreward.data.containment import LabelSource, containment_labels, write_labels
+from visreward.data.pick_high import PickHigh
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.training.pixels import PixelReader, pixel_cache
 
@@ -83,7 +83,7 @@ def label_pick_high(
     model: CLIPRewardModel,
     *,
     theta: float | None = None,
-    splits: tuple[str, ...] = ("train", "val", "test"),
+    splits: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> float:
     """Write the labels of all splits beside their tables; return the theta that was used.
@@ -93,19 +93,23 @@ def label_pick_high(
         model: The CLIP model whose cosines are saturated.
         theta: Cosine that counts as fully contained, above 0. None takes the median cosine of
             the winning images of the first split. The paper's value is not published.
-        splits: Which splits.
+        splits: Which splits; None labels all that there are.
         progress: Called with (rows done, rows) of each split.
 
     Raises:
         UsageError: if theta is not above 0, or images cannot be read.
     """
-    for split in splits:
+    for split in splits or PickHigh(path).splits:
         cosines = triplet_cosines(model, path, split, progress=progress)
         if theta is None:
             theta = float(np.median(cosines.winning))
         labels = containment_labels(
-            losing=cosines.losing, winning=cosines.winning, prompts=cosines.prompts, theta=theta
+            cosines.losing,
+            clip_winning=cosines.winning,
+            clip_prompts=cosines.prompts,
+            theta=theta,
         )
-        write_labels(path, split, labels, theta=theta, model=model.facts.name)
+        source = LabelSource(model=model.facts.name, theta=theta)
+        write_labels(path, split=split, labels=labels, source=source)
     assert theta is not None
     return theta

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from visreward.core.errors import DataError, UsageError
 from visreward.losses.contrastive import contrastive_loss
 from visreward.losses.gather import gather_with_grad
 from visreward.losses.ict import (
@@ -21,12 +21,10 @@ from visreward.losses.ict import (
     ict_loss,
     released_targets,
 )
-from visreward.losses.margin import hp_loss, ict_hp_loss, ict_hp_scores
-from visreward.models.clip.family import CLIPRewardModel, places
-from visreward.models.clip.hp import HP
-from visreward.training.config import ContrastiveConfig, HPConfig, ICTConfig
-from visreward.training.feeds import Batch, prompt_ids
-from visreward.training.frozen import HIDDEN, ICT_SCORES, features_from_hidden
+from visreward.losses.similarity import similarity_matrix
+from visreward.models.clip.family import CLIPRewardModel
+from visreward.training.batches import Batch, prompt_ids
+from visreward.training.config import ContrastiveConfig, ICTConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +61,14 @@ class Objective(nn.Module, abc.ABC):
     def after_step(self) -> None:
         """Keep parameters in their allowed range after an optimizer step."""
 
+    def train(self, mode: bool = True) -> Self:
+        """Switch training mode, except where all is frozen: batch statistics stay as they are."""
+        super().train(mode)
+        for module in self.modules():
+            trained = [parameter.requires_grad for parameter in module.parameters()]
+            module.training = mode and (any(trained) or not trained)
+        return self
+
     def unit_images(self, pixels: Tensor) -> Tensor:
         """Return (B, N, D) float32 normalised image features of (B, N, 3, H, W) pixels."""
         features = self.model.encode_images(pixels.flatten(0, 1))
@@ -70,10 +76,22 @@ class Objective(nn.Module, abc.ABC):
         return units.view(*pixels.shape[:2], -1)
 
     def unit_prompts(self, prompts: list[str]) -> Tensor:
-        """Return (len(prompts), D) float32 normalised text features; repeats are encoded once."""
-        _, index = places(prompts)
-        features, _ = self.model.encode_prompts(list(dict.fromkeys(prompts)))
-        return functional.normalize(features, dim=-1)[index.to(features.device)]
+        """Return (len(prompts), D) float32 normalised text features; repeats are encoded once.
+
+        Short and long prompts go through the tower apart, so that little padding is computed.
+        """
+        distinct = sorted(dict.fromkeys(prompts), key=len)
+        half = len(distinct) // 2
+        features = torch.cat(
+            [
+                self.model.encode_prompts(part)[0]
+                for part in (distinct[:half], distinct[half:])
+                if part
+            ]
+        )
+        numbers = {prompt: number for number, prompt in enumerate(distinct)}
+        index = torch.tensor([numbers[prompt] for prompt in prompts], device=features.device)
+        return functional.normalize(features, dim=-1)[index]
 
 
 def triplet_indicators(scores: Tensor, prefix: str = "") -> dict[str, Tensor]:
@@ -119,7 +137,7 @@ class ContrastiveObjective(Objective):
             group_ids=groups,
         )
         with torch.no_grad():
-            found = (texts @ images.T).argmax(dim=1)
+            found = similarity_matrix(texts, images).argmax(dim=1)
             accuracy = (groups[found] == groups).float().mean()
         return StepOutput(loss=loss, accuracy=accuracy)
 
@@ -135,7 +153,7 @@ class ContrastiveObjective(Objective):
         num_images = images.shape[1]
         captions = [caption for row in batch.prompts for caption in row]
         texts = self.unit_prompts(captions).view_as(images)
-        cosines = texts @ images.transpose(1, 2)
+        cosines = similarity_matrix(texts, images)
         own = cosines.diagonal(dim1=1, dim2=2).unsqueeze(2)
         wins = (own > cosines).float().sum(dim=(1, 2)) / (num_images * (num_images - 1))
         indicators = {"family_accuracy": wins}
@@ -157,11 +175,7 @@ class ICTObjective(Objective):
 
     def forward(self, batch: Batch) -> StepOutput:
         """Return the ICT loss, and the mean of the three accuracies under the basic prompt."""
-        if batch.targets is None:
-            raise DataError(
-                "The triplets have no labels E1, E2, R1, R2. Make them with: "
-                "visreward data label pick-high PATH --model NAME"
-            )
+        assert batch.targets is not None
         images = self.unit_images(pixels_of(batch))
         num_rows = images.shape[0]
         texts = self.unit_prompts([row[kind] for kind in (0, 1) for row in batch.prompts])
@@ -203,85 +217,3 @@ class ICTObjective(Objective):
             found.update(triplet_indicators(scores, prefix))
         basic = {name: value for name, value in found.items() if not name.startswith("refined_p")}
         return {**found, "average": average(basic)}
-
-
-class HPObjective(Objective):
-    """Margin ranking on HP alone, and on ICT x HP with the frozen ICT model."""
-
-    primary = "average"
-
-    def __init__(
-        self,
-        model: HP,
-        config: HPConfig,
-        *,
-        ict: CLIPRewardModel | None = None,
-        frozen_layers: int = 0,
-    ) -> None:
-        super().__init__(model)
-        self.hp = model
-        self.config = config
-        self.frozen_layers = frozen_layers
-        # Kept out of the module tree: it is not trained, saved or wrapped.
-        self._ict = (ict,)
-
-    def ict_scores(self, batch: Batch) -> Tensor | None:
-        """Return (B, 3) ICT scores under the basic prompt, or None where ICT takes no part."""
-        if ICT_SCORES in batch.extra:
-            return batch.extra[ICT_SCORES]
-        ict = self._ict[0]
-        if ict is None:
-            return None
-        if ict.pixel_inputs.size != self.model.pixel_inputs.size:
-            raise UsageError(
-                f"ICT sees {ict.pixel_inputs.size} px and HP {self.model.pixel_inputs.size} px. "
-                "Set objective.cache_frozen=true, which computes each at its own size."
-            )
-        with torch.no_grad():
-            pixels = pixels_of(batch)
-            images = functional.normalize(ict.encode_images(pixels.flatten(0, 1)), dim=-1)
-            features, _ = ict.encode_prompts([row[0] for row in batch.prompts])
-            texts = functional.normalize(features, dim=-1)
-            return (images.view(*pixels.shape[:2], -1) * texts.unsqueeze(1)).sum(dim=-1)
-
-    def hp_logits(self, batch: Batch) -> Tensor:
-        """Return (B, 3) float32 logits of the three images."""
-        if HIDDEN in batch.extra:
-            hidden = batch.extra[HIDDEN]
-            features = features_from_hidden(
-                self.hp.backbone, hidden.flatten(0, 1), num_layers=self.frozen_layers
-            )
-            logits: Tensor = self.hp.head(features).float()
-            return logits.view(hidden.shape[:2])
-        pixels = pixels_of(batch)
-        return self.hp.logits(pixels.flatten(0, 1)).view(pixels.shape[:2])
-
-    def forward(self, batch: Batch) -> StepOutput:
-        """Return the weighted loss, and the mean of the three accuracies of HP alone."""
-        logits = self.hp_logits(batch)
-        gathered = gather_with_grad(logits)
-        loss = self.config.hp_weight * hp_loss(gathered, margin=self.config.margin)
-        ict_scores = self.ict_scores(batch)
-        if ict_scores is not None and self.config.ict_hp_weight > 0:
-            is_released = self.config.fidelity == "released"
-            rounded = ict_scores.bfloat16() if is_released else ict_scores
-            loss = loss + self.config.ict_hp_weight * ict_hp_loss(
-                ict_scores=gather_with_grad(rounded),
-                hp_logits=gathered,
-                fidelity=self.config.fidelity,
-                margin=self.config.margin,
-            )
-        accuracy = average(triplet_indicators(logits.detach())).mean()
-        return StepOutput(loss=loss, accuracy=accuracy)
-
-    def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the three accuracies of HP, of ICT x sigmoid(HP), and their means."""
-        logits = self.hp_logits(batch)
-        hp = triplet_indicators(logits, "hp_")
-        ict_scores = self.ict_scores(batch)
-        if ict_scores is None:
-            return {**hp, "average": average(hp)}
-        product = triplet_indicators(
-            ict_hp_scores(ict_scores=ict_scores, hp_logits=logits, fidelity="paper")
-        )
-        return {**hp, **product, "hp_average": average(hp), "average": average(product)}

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.training.config import FreezeConfig, OptimConfig
@@ -71,9 +69,15 @@ def rate_factor(step: int, config: OptimConfig) -> float:
     return 1 - done if config.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
 
 
-def make_schedule(optimizer: Optimizer, config: OptimConfig) -> LambdaLR:
-    """Return the learning-rate schedule, stepped once per optimizer step."""
-    return LambdaLR(optimizer, lambda step: rate_factor(step, config))
+def set_rate(optimizer: Optimizer, step: int, config: OptimConfig) -> float:
+    """Give the optimizer the learning rate of step `step`, counted from 0, and return it.
+
+    The rate depends on the step and the configuration alone, so a resumed run needs no state.
+    """
+    rate = config.learning_rate * rate_factor(step, config)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    return rate
 
 
 def count_parameters(module: nn.Module) -> tuple[int, int]:
@@ -82,8 +86,3 @@ def count_parameters(module: nn.Module) -> tuple[int, int]:
     for parameter in module.parameters():
         counts[parameter.requires_grad] += parameter.numel()
     return counts[True], counts[False]
-
-
-def is_finite(value: torch.Tensor) -> bool:
-    """Return whether every number of a tensor is finite."""
-    return bool(torch.isfinite(value).all())

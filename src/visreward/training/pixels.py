@@ -8,17 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.lib.format import open_memmap
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from visreward.core.errors import ImageError
+from visreward.core.errors import ImageError, UsageError
 from visreward.core.images import ReadingRule, read_image
 from visreward.models.clip.inputs import PixelInputs
 
@@ -41,8 +45,15 @@ class PixelReader:
         return self.inputs.pixels([read_image(path, rule=self.rule)])[0]
 
 
-class _Decoded(Dataset[tuple[int, Tensor | None, str]]):
-    """(index, pixels or None, reason) of every path."""
+_Item: TypeAlias = "tuple[int, np.ndarray | None, str]"
+
+
+class _Decoded(Dataset[_Item]):
+    """(index, pixels or None, reason) of every path.
+
+    Arrays, not tensors: these travel from worker processes through shared memory, which is
+    scarce in containers.
+    """
 
     def __init__(self, paths: Sequence[Path], reader: PixelReader) -> None:
         self.paths = paths
@@ -51,9 +62,9 @@ class _Decoded(Dataset[tuple[int, Tensor | None, str]]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[int, Tensor | None, str]:
+    def __getitem__(self, index: int) -> _Item:
         try:
-            return index, self.reader.read(self.paths[index]), ""
+            return index, self.reader.read(self.paths[index]).numpy(), ""
         except ImageError as error:
             return index, None, str(error)
 
@@ -74,12 +85,43 @@ def fingerprint(paths: Sequence[Path], reader: PixelReader) -> str:
     """Return a digest of the files' names, sizes and times and of how they are read."""
     digest = hashlib.sha256()
     digest.update(json.dumps(reader.inputs.processor.to_dict(), sort_keys=True).encode())
-    digest.update(repr(reader.rule).encode())
+    digest.update(f"{reader.inputs.fit}{reader.rule}".encode())
     for path in paths:
-        status = path.stat() if path.is_file() else None
-        facts = (status.st_size, status.st_mtime_ns) if status else ("absent",)
-        digest.update(f"{path}{facts}".encode())
+        try:
+            status = path.stat()
+        except OSError:
+            digest.update(f"{path}|absent|".encode())
+        else:
+            digest.update(f"{path}|{status.st_size}|{status.st_mtime_ns}|".encode())
     return digest.hexdigest()[:16]
+
+
+def require_disk(folder: Path, num_bytes: int, *, what: str, instead: str) -> None:
+    """Stop unless a folder's disk has room.
+
+    Args:
+        folder: An existing folder.
+        num_bytes: How much is going to be written.
+        what: What is written, for the message.
+        instead: What to do without it, for the message.
+
+    Raises:
+        UsageError: if there is less room.
+    """
+    free = shutil.disk_usage(folder).free
+    if num_bytes > free:
+        raise UsageError(
+            f"{what} would take {num_bytes / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free in "
+            f"{folder}. Free some space, or {instead}."
+        )
+
+
+@contextmanager
+def one_builder(place: Path) -> Iterator[None]:
+    """Let one process at a time build what is kept at `place`; the others wait, then find it."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(place.with_name(f".{place.name}.lock")):
+        yield
 
 
 def pixel_cache(
@@ -96,16 +138,37 @@ def pixel_cache(
         reader: How they are read.
         folder: Where caches are kept, one folder for each set of files.
         progress: Called with (images done, N).
+
+    Raises:
+        UsageError: if the disk has no room for them.
     """
     place = folder / f"pixels-{fingerprint(paths, reader)}"
-    if place.is_dir():
-        return PixelCache(place)
-    building = place.with_name(f"{place.name}.building-{os.getpid()}")
-    building.mkdir(parents=True, exist_ok=True)
+    with one_builder(place):
+        if not place.is_dir():
+            building = place.with_name(f"{place.name}.building")
+            shutil.rmtree(building, ignore_errors=True)
+            building.mkdir()
+            _decode(paths, reader, building, progress)
+            building.rename(place)
+    return PixelCache(place)
+
+
+def _decode(
+    paths: Sequence[Path],
+    reader: PixelReader,
+    folder: Path,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Write the pixels of all files, and why some have none."""
     size = reader.inputs.size
-    pixels = open_memmap(
-        building / "pixels.npy", mode="w+", dtype=np.uint8, shape=(len(paths), 3, size, size)
+    shape = (len(paths), 3, size, size)
+    require_disk(
+        folder,
+        int(np.prod(shape, dtype=np.int64)),
+        what=f"The pixels of {len(paths)} images",
+        instead="set data.cache_pixels=false",
     )
+    pixels = open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
     failed: dict[int, str] = {}
     loader = DataLoader(
         _Decoded(paths, reader),
@@ -119,12 +182,9 @@ def pixel_cache(
             if image is None:
                 failed[index] = reason
             else:
-                pixels[index] = image.numpy()
+                pixels[index] = image
         done += len(chunk)
         if progress is not None:
             progress(done, len(paths))
     pixels.flush()
-    (building / "failed.json").write_text(json.dumps(failed), encoding="utf-8")
-    if not place.is_dir():
-        building.rename(place)
-    return PixelCache(place)
+    (folder / "failed.json").write_text(json.dumps(failed), encoding="utf-8")

@@ -2,34 +2,57 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType, gather_object
 from rich.console import Console
 from torch import Tensor
 
-from visreward.core.errors import NonFiniteError, UsageError
+from visreward.core.errors import DataError, NonFiniteError, UsageError
 from visreward.models.weights import save_native
-from visreward.training.checkpoint import TrainState, load_checkpoint, save_checkpoint
+from visreward.training.batches import Batch
+from visreward.training.checkpoint import (
+    TrainState,
+    load_checkpoint,
+    replace_folder,
+    save_checkpoint,
+)
 from visreward.training.config import TrainConfig
-from visreward.training.feeds import Batch, Feed
+from visreward.training.feeds import Feed
 from visreward.training.journal import Journal
 from visreward.training.objectives import Objective, StepOutput
-from visreward.training.optim import count_parameters, make_optimizer, make_schedule
+from visreward.training.optim import count_parameters, make_optimizer, set_rate
 
 WEIGHTS_DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
-    """Return accelerate's view of this process, its device and its precision."""
-    return Accelerator(
+    """Return accelerate's view of this process, its device and its precision.
+
+    Raises:
+        UsageError: if the launcher asks for sharded training, or `device` is not there.
+    """
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device is 'cuda', but no CUDA device is found. Use device=cpu.")
+    # One process may train several recipes, each in its own precision.
+    AcceleratorState._reset_state()
+    accelerator = Accelerator(
         cpu=config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available()),
         mixed_precision="bf16" if config.precision == "bfloat16" else "no",
     )
+    sharded = (DistributedType.FSDP, DistributedType.DEEPSPEED)
+    if accelerator.distributed_type in sharded:
+        raise UsageError(
+            f"The launcher asks for {accelerator.distributed_type.value}, which shards the model. "
+            "Launch with plain data parallelism (accelerate launch --multi_gpu)."
+        )
+    return accelerator
 
 
 class Trainer:
@@ -51,16 +74,13 @@ class Trainer:
         self.accelerator = accelerator
         self.console = console
         self.objective = objective
-        set_seed(config.seed)
-        optimizer = make_optimizer(objective, config.optim)
-        self.state = TrainState(
-            module=objective, optimizer=optimizer, schedule=make_schedule(optimizer, config.optim)
-        )
-        objective.to(accelerator.device)
-        self.resumed = load_checkpoint(self.state, config.output)
-        # accelerate wraps for DDP, FSDP or DeepSpeed; the state keeps the bare module.
-        self.wrapped, self.optimizer = accelerator.prepare(objective, optimizer)
         self._check_shares()
+        objective.to(accelerator.device)
+        self.state = TrainState(module=objective, optimizer=make_optimizer(objective, config.optim))
+        self.resumed = load_checkpoint(self.state, config.output)
+        self._check_steps()
+        # accelerate wraps for DDP; the state keeps the bare module.
+        self.wrapped, self.optimizer = accelerator.prepare(objective, self.state.optimizer)
 
     def _check_shares(self) -> None:
         parts = self.accelerator.num_processes * self.config.optim.accumulation
@@ -71,35 +91,40 @@ class Trainer:
                 "accumulation steps. Choose a multiple."
             )
 
+    def _check_steps(self) -> None:
+        if self.state.step > self.config.optim.steps:
+            raise UsageError(
+                f"The run in {self.config.output} is at step {self.state.step}, past optim.steps "
+                f"{self.config.optim.steps}. Raise optim.steps, or give another output=FOLDER."
+            )
+
     def run(self) -> dict[str, float]:
         """Train to the last step; return the last validation metrics.
 
         Raises:
             NonFiniteError: if a loss or a gradient is NaN or infinite, before the step is taken.
+            DataError: if more images than `max_skip_fraction` allows cannot be read.
         """
         config = self.config
-        trained, frozen = count_parameters(self.objective)
-        self._say(
-            f"{config.model.name}: {trained / 1e6:.2f} M parameters trained, {frozen / 1e6:.2f} M "
-            f"frozen, {len(self.train_feed.usable)} rows, {config.optim.steps} steps of "
-            f"{config.optim.batch_size} rows, {self.accelerator.num_processes} process(es) on "
-            f"{self.accelerator.device}"
-            + (f", resumed at step {self.state.step}" if self.resumed else "")
-        )
+        self._announce()
         metrics: dict[str, float] = {}
         with Journal(
-            config, console=self.console, is_main=self.accelerator.is_main_process
+            config,
+            console=self.console,
+            is_main=self.accelerator.is_main_process,
+            first_step=self.state.step,
         ) as journal:
-            for batch in self._batches():
-                started = time.perf_counter()
-                output, rate, norm = self._step(batch)
+            self.wrapped.train()
+            started = time.perf_counter()
+            for batch in self.train_feed.steps(self.state.step, config.optim.steps):
+                output, rate, norm = self._step(self._readable(batch))
                 journal.step(
                     self.state.step,
                     loss=output.loss,
                     accuracy=output.accuracy,
                     learning_rate=rate,
                     grad_norm=norm,
-                    num_images=self._images_per_step(),
+                    num_images=config.optim.batch_size * self.train_feed.images_per_row,
                     seconds=time.perf_counter() - started,
                 )
                 is_last = self.state.step == config.optim.steps
@@ -109,22 +134,45 @@ class Trainer:
                     self._keep_best(metrics)
                 if is_last or self.state.step % config.save_every == 0:
                     self._save_last()
-        if not metrics:
-            metrics = self.validate()
-        return metrics
+                started = time.perf_counter()
+        return metrics or self.validate()
 
-    def _batches(self) -> Iterator[Batch]:
-        workers = 0 if self.config.data.cache_pixels else self.config.data.num_workers
-        return self.train_feed.steps(self.state.step, self.config.optim.steps, num_workers=workers)
+    def _announce(self) -> None:
+        trained, frozen = count_parameters(self.objective)
+        self._say(
+            f"{self.config.model.name}: {trained / 1e6:.2f} M parameters trained, "
+            f"{frozen / 1e6:.2f} M frozen, {len(self.train_feed.usable)} rows, "
+            f"{self.config.optim.steps} steps of {self.config.optim.batch_size} rows, "
+            f"{self.accelerator.num_processes} process(es) on {self.accelerator.device}"
+            + (f", resumed at step {self.state.step}" if self.resumed else "")
+        )
+        for name, feed in (("training", self.train_feed), ("validation", self.validation_feed)):
+            if feed.skipped:
+                reason = next(iter(feed.skipped.values()))
+                self._say(f"{len(feed.skipped)} {name} row(s) left out, such as: {reason}")
 
-    def _images_per_step(self) -> int:
-        return self.config.optim.batch_size * len(self.train_feed.rows[0].images)
+    def _readable(self, batch: Batch) -> Batch:
+        """Count the rows that could not be read; leave as many rows as every process has."""
+        num_rows, skipped = len(batch.prompts), batch.skipped
+        if self.train_feed.cache is None and self.accelerator.num_processes > 1:
+            # All processes decide alike: one that stops alone would leave the others waiting.
+            shares = gather_object([(num_rows, skipped)])
+            num_rows = min(share for share, _ in shares)
+            skipped = {row: reason for _, part in shares for row, reason in part.items()}
+        self.train_feed.count_skipped(skipped)
+        if num_rows == 0:
+            raise DataError(
+                f"No row of step {self.state.step + 1} could be read: "
+                f"{next(iter(skipped.values()))} Correct the files, or raise optim.batch_size."
+            )
+        return batch.rows(slice(num_rows))
 
     def _step(self, batch: Batch) -> tuple[StepOutput, float, float]:
         """Take one optimizer step; return what it said, its learning rate and gradient norm."""
-        self.wrapped.train()
+        self._seed_step()
+        rate = set_rate(self.state.optimizer, self.state.step, self.config.optim)
         self.optimizer.zero_grad()
-        parts = batch.split(self.config.optim.accumulation)
+        parts = batch.to(self.accelerator.device).split(self.config.optim.accumulation)
         losses, accuracies = [], []
         for part in parts:
             with self.accelerator.autocast():
@@ -138,13 +186,16 @@ class Trainer:
             self.wrapped.parameters(), float("inf") if limit is None else limit
         )
         self._require_finite(norm, batch)
-        rate = float(self.state.schedule.get_last_lr()[0])
         self.optimizer.step()
-        self.state.schedule.step()
         self.objective.after_step()
         self.state.step += 1
         mean = StepOutput(loss=torch.stack(losses).mean(), accuracy=torch.stack(accuracies).mean())
         return mean, rate, float(norm)
+
+    def _seed_step(self) -> None:
+        """Make dropout depend on seed, step and process alone, so that a resumed run repeats it."""
+        number = self.state.step * self.accelerator.num_processes + self.accelerator.process_index
+        torch.manual_seed(self.config.seed * 1_000_000_007 + number)
 
     def _require_finite(self, value: Tensor, batch: Batch) -> None:
         if torch.isfinite(value).all():
@@ -157,18 +208,32 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Return each validation metric's mean over the validation rows."""
+        """Return each validation metric's mean over the readable validation rows.
+
+        Raises:
+            DataError: if more images than `max_skip_fraction` allows cannot be read.
+        """
         self.objective.eval()
-        sums: dict[str, Tensor] = {}
+        sums: dict[str, float] = {}
         num_rows = 0
         feed = self.validation_feed
-        for batch in feed.steps(0, feed.batches_per_epoch):
+        for batch in self._validation_batches():
             with self.accelerator.autocast():
-                indicators = self.objective.validate(batch)
+                indicators = self.objective.validate(batch.to(self.accelerator.device))
             num_rows += len(batch.prompts)
             for name, values in indicators.items():
-                sums[name] = sums.get(name, torch.zeros(())) + values.sum().cpu()
-        return {name: float(total) / num_rows for name, total in sums.items()}
+                sums[name] = sums.get(name, 0.0) + float(values.double().sum())
+        self.wrapped.train()
+        if num_rows == 0:
+            raise DataError(f"None of the {len(feed.rows)} validation rows can be read.")
+        return {name: total / num_rows for name, total in sums.items()}
+
+    def _validation_batches(self) -> Iterator[Batch]:
+        feed = self.validation_feed
+        for batch in feed.steps(0, feed.batches_per_epoch):
+            feed.count_skipped(batch.skipped)
+            if batch.prompts:
+                yield batch
 
     def _keep_best(self, metrics: dict[str, float]) -> None:
         value = metrics[self.objective.primary]
@@ -184,8 +249,12 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def save_model(self, folder: Path) -> None:
-        """Write the model as a native folder."""
-        save_native(self.objective.model, folder, dtype=WEIGHTS_DTYPES[self.config.weights_dtype])
+        """Write the model as a native folder, which replaces one that is there as a whole."""
+        building = folder.with_name(f"{folder.name}.building")
+        shutil.rmtree(building, ignore_errors=True)
+        dtype = WEIGHTS_DTYPES[self.config.weights_dtype]
+        save_native(self.objective.model, building, dtype=dtype)
+        replace_folder(building, folder)
 
     def _say(self, text: str) -> None:
         if self.accelerator.is_main_process:

@@ -68,4 +68,4 @@ def confidence_of(votes_chosen: int, votes_rejected: int) -> float:
     sum_{j <= k} C(n + 1, j) / 2^(n + 1).
     """
     total = votes_chosen + votes_rejected + 1
-    return sum(comb(total, j) for j in range(votes_chosen + 1)) / 2**total
+    return float(sum(comb(total, j) for j in range(votes_chosen + 1)) / 2**total)

@@ -83,7 +83,7 @@ def plan_caption_family(*, seed: int, split: str, index: int) -> tuple[Captioned
     kinds = (sample_swap_kind(rng), sample_swap_kind(rng))
     while kinds[0] == kinds[1]:
         kinds = (kinds[0], sample_swap_kind(rng))
-    mentions = sample_mentions(rng, must=kinds[0])
+    mentions = sample_mentions(rng, must=kinds)
     plain, rich, rich_neighbour = _draw_members(rng, split, kinds)
     neighbour = swap_attribute(plain, kinds[0], rng)
     phrasing, refined_phrasing = (int(n) for n in rng.integers(2**31, size=2))
@@ -121,12 +121,10 @@ def make_swap_pair(*, seed: int, split: str, index: int, kind: str, size: int) -
         UsageError: if seed or index is negative or the size is outside 64 to 512.
     """
     rng = item_rng(seed=seed, split=split, kind="swap", index=index)
-    mentions = sample_mentions(rng, must=kind)
+    mentions = sample_mentions(rng, must=(kind,))
     scene = sample_swappable(rng, split=split, kinds=(kind,))
     swapped = swap_attribute(scene, kind, rng)
-    return SwapPair(
-        render(scene, size), render(swapped, size), basic_prompt(scene, mentions, rng)
-    )
+    return SwapPair(render(scene, size), render(swapped, size), basic_prompt(scene, mentions, rng))
 
 
 def make_richness_pair(*, seed: int, split: str, index: int, size: int) -> RichnessPair:

@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 from visreward.core.errors import ShapeError, UnknownNameError, UsageError
 
 Pixels = NDArray[np.uint8]
-Picture = NDArray[np.float32]
+Picture = NDArray[np.floating]
 
 MIN_SIDE = 16
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -74,7 +74,7 @@ def _noise(image: Picture, level: int, rng: np.random.Generator) -> Picture:
 
 def _jpeg_blocks(image: Picture, level: int, rng: np.random.Generator) -> Picture:
     """Add what JPEG does to a small copy, enlarged: blocks of an eighth of that copy."""
-    quality = (42, 22, 12, 7, 3)[level] + int(rng.integers(0, 2))
+    quality = (68, 40, 20, 10, 3)[level] + int(rng.integers(0, 3))
     rows, columns = _coarse_shape(image)
     small = _as_image(image).resize((columns, rows), Image.Resampling.BOX)
     buffer = BytesIO()
@@ -95,8 +95,9 @@ def _colour_cast(image: Picture, level: int, rng: np.random.Generator) -> Pictur
     angle = rng.uniform(0, 2 * np.pi)
     thirds = angle + np.array((0, 2, 4)) * np.pi / 3
     direction = np.cos(thirds).astype(np.float32)
-    tinted = image * (1 + np.float32(strength) * direction)
-    return tinted + np.float32(40 * strength) * direction
+    tinted: Picture = image * (1 + np.float32(strength) * direction)
+    tinted += np.float32(40 * strength) * direction
+    return tinted
 
 
 def _bad_crop(image: Picture, level: int, rng: np.random.Generator) -> Picture:
@@ -124,10 +125,11 @@ def _blown_highlights(image: Picture, level: int, rng: np.random.Generator) -> P
     bright = image.max(axis=2)
     white_point = max(float(np.quantile(bright, 1 - clipped)), 40.0)
     gain = max(least, 255.0 / white_point)
-    exposed = np.clip(image * np.float32(gain), 0, 255)
+    exposed: Picture = np.clip(image * np.float32(gain), 0, 255)
     spread = _as_image(exposed).filter(ImageFilter.GaussianBlur(0.03 * _side(image)))
     glow = np.asarray(spread, np.float32) - 160
-    return exposed + np.float32(0.06 * (level + 1)) * np.clip(glow, 0, None)
+    exposed += np.float32(0.06 * (level + 1)) * np.clip(glow, 0, None)
+    return exposed
 
 
 def _ghosting(image: Picture, level: int, rng: np.random.Generator) -> Picture:
@@ -166,7 +168,7 @@ def _seams(image: Picture, level: int, rng: np.random.Generator) -> Picture:
 
 
 def _side(image: Picture) -> int:
-    return min(image.shape[:2])
+    return int(min(image.shape[:2]))
 
 
 def _coarse_shape(image: Picture) -> tuple[int, int]:

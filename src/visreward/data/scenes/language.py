@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from visreward.core.errors import UsageError
+from visreward.core.errors import UnknownNameError, UsageError
 from visreward.data.scenes.grammar import SWAP_KINDS, Scene, Thing, swap_candidates
 
 NUMBER_WORDS = {1: "one", 2: "two", 3: "three", 4: "four"}
 SOME = "some"
 """What a prompt says of two or more copies when it does not name their number."""
 
+_MENTION_SHARES = (0.55, 0.60, 0.85, 0.80)
 _BASIC_FRAMES = ("{}", "{}", "a picture of {}", "an image of {}", "a photo of {}", "{}, please")
 _RELATION_WORDS = {
     "left of": ("left of", "to the left of"),
@@ -68,35 +69,36 @@ class Mentions:
 ALL_MENTIONS = Mentions(size=True, material=True, count=True, relation=True)
 
 
-def sample_mentions(rng: np.random.Generator, *, must: str | None = None) -> Mentions:
+def sample_mentions(rng: np.random.Generator, *, must: Sequence[str] = ()) -> Mentions:
     """Return random mentions, deterministic given `rng`.
 
     Args:
         rng: Source of randomness.
-        must: A swap kind that the prompt has to speak about, or None.
+        must: Swap kinds that the prompt has to speak about.
 
     Raises:
-        UsageError: if `must` is no swap kind.
+        UnknownNameError: if `must` holds something that is no swap kind.
     """
-    if must is not None and must not in SWAP_KINDS:
-        raise UsageError(f"Unknown swap kind {must!r}. Use one of: {', '.join(SWAP_KINDS)}")
-    size, material, count, relation = (rng.random(4) < (0.55, 0.60, 0.85, 0.80)).tolist()
-    mentions = Mentions(size=size, material=material, count=count, relation=relation)
-    if must in ("size", "material", "count", "relation"):
-        return replace(mentions, **{must: True})
-    return mentions
+    size, material, count, relation = (rng.random(4) < _MENTION_SHARES).tolist()
+    for kind in must:
+        if kind not in SWAP_KINDS:
+            raise UnknownNameError(
+                f"Unknown swap kind {kind!r}. Use one of: {', '.join(SWAP_KINDS)}"
+            )
+    return Mentions(
+        size=size or "size" in must,
+        material=material or "material" in must,
+        count=count or "count" in must,
+        relation=relation or "relation" in must,
+    )
 
 
 def askable_kinds(scene: Scene, mentions: Mentions) -> tuple[str, ...]:
     """Return the swap kinds after which the basic prompt would no longer be true."""
     silent = {
-        kind
-        for kind in ("size", "material", "count", "relation")
-        if not getattr(mentions, kind)
+        kind for kind in ("size", "material", "count", "relation") if not getattr(mentions, kind)
     }
-    return tuple(
-        kind for kind in SWAP_KINDS if kind not in silent and swap_candidates(scene, kind)
-    )
+    return tuple(kind for kind in SWAP_KINDS if kind not in silent and swap_candidates(scene, kind))
 
 
 def basic_prompt(scene: Scene, mentions: Mentions, rng: np.random.Generator) -> str:

@@ -26,6 +26,8 @@ class Light:
         sky_top: Colour at the top of the picture.
         sky_low: Colour at the horizon.
         vignette: Darkening of the corners, 0 to 1.
+        pool: Brightening of the scenery in the middle, as a factor above 1.
+        disc: Brightness of the sun or the moon in the sky, 0 for none.
     """
 
     direction: Colour
@@ -37,6 +39,8 @@ class Light:
     sky_top: Colour
     sky_low: Colour
     vignette: float
+    pool: float
+    disc: float
 
 
 def light_of(name: str) -> Light:
@@ -60,6 +64,8 @@ _LIGHTS = {
         sky_top=(0.6, 0.6, 0.6),
         sky_low=(0.6, 0.6, 0.6),
         vignette=0.0,
+        pool=0.0,
+        disc=0.0,
     ),
     LIGHTS[0]: Light(
         direction=_unit(-0.50, -0.70, 0.62),
@@ -71,6 +77,8 @@ _LIGHTS = {
         sky_top=(0.30, 0.55, 0.88),
         sky_low=(0.80, 0.90, 0.97),
         vignette=0.20,
+        pool=0.0,
+        disc=0.75,
     ),
     LIGHTS[1]: Light(
         direction=_unit(-0.85, -0.35, 0.50),
@@ -82,6 +90,8 @@ _LIGHTS = {
         sky_top=(0.38, 0.30, 0.56),
         sky_low=(1.00, 0.66, 0.32),
         vignette=0.30,
+        pool=0.0,
+        disc=0.75,
     ),
     LIGHTS[2]: Light(
         direction=_unit(0.55, -0.70, 0.52),
@@ -89,10 +99,12 @@ _LIGHTS = {
         ambient=(0.36, 0.41, 0.54),
         gloss=1.1,
         shadow=0.60,
-        ground=(0.46, 0.56, 0.82),
+        ground=(0.50, 0.58, 0.80),
         sky_top=(0.04, 0.07, 0.19),
         sky_low=(0.22, 0.30, 0.50),
         vignette=0.35,
+        pool=0.0,
+        disc=0.6,
     ),
     LIGHTS[3]: Light(
         direction=_unit(-0.10, -0.85, 0.60),
@@ -100,9 +112,11 @@ _LIGHTS = {
         ambient=(0.32, 0.32, 0.35),
         gloss=1.25,
         shadow=0.70,
-        ground=(0.62, 0.60, 0.60),
+        ground=(0.60, 0.58, 0.58),
         sky_top=(0.07, 0.07, 0.11),
         sky_low=(0.24, 0.24, 0.30),
-        vignette=0.45,
+        vignette=0.7,
+        pool=0.85,
+        disc=0.0,
     ),
 }

@@ -31,10 +31,7 @@ def render(scene: Scene, size: int) -> NDArray[np.uint8]:
     Raises:
         UsageError: if the size is outside 64 to 512.
     """
-    if not MIN_SIZE <= size <= MAX_SIZE:
-        raise UsageError(
-            f"The image size is {size} pixels. Give a size from {MIN_SIZE} to {MAX_SIZE}."
-        )
+    check_size(size)
     canvas = paint_background(scene, size).astype(np.float32, copy=False)
     paint_decorations(canvas, scene)
     if scene.rich:
@@ -43,10 +40,21 @@ def render(scene: Scene, size: int) -> NDArray[np.uint8]:
     return (np.clip(canvas, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8)
 
 
+def check_size(size: int) -> None:
+    """Raise UsageError if `size` is no side, in pixels, that pictures can be painted at."""
+    if not MIN_SIZE <= size <= MAX_SIZE:
+        raise UsageError(
+            f"The image size is {size} pixels. Give a size from {MIN_SIZE} to {MAX_SIZE}."
+        )
+
+
 def _shade_corners(canvas: Picture, scene: Scene) -> None:
-    """Darken the scenery towards the corners in place; things keep their colours."""
-    size = canvas.shape[0]
+    """Darken the scenery towards the corners, and brighten the pool of a spotlight, in place."""
+    size, light = canvas.shape[0], light_of(scene.light)
     at = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size) - np.float32(0.5)
-    squared = (at**2)[None, :] + (at[:, None] - np.float32(0.08)) ** 2
-    vignette = np.float32(light_of(scene.light).vignette)
-    canvas *= (1 - vignette * np.clip(squared / 0.5, 0, 1))[..., None]
+    across, down = (at**2)[None, :], at[:, None] - np.float32(0.10)
+    squared = across + down * down
+    shade = 1 - np.float32(light.vignette) * np.clip(squared / np.float32(0.5), 0, 1)
+    if light.pool:
+        shade += np.float32(light.pool) * np.exp(-(across + 2 * down * down) / np.float32(0.07))
+    canvas *= shade[..., None]

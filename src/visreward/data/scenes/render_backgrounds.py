@@ -56,11 +56,13 @@ class View:
         """Return a texture that lies on the ground, squeezed towards the horizon."""
         depth = (_centres(self.size) - self.horizon) / (1 - self.horizon)
         rows = np.clip(depth, 0, 1) ** 0.6 * (self.size - 1)
-        return self.noise(stream, **settings)[np.rint(rows).astype(np.intp)]
+        lying: Plane = self.noise(stream, **settings)[np.rint(rows).astype(np.intp)]
+        return lying
 
     def soft_below(self, line: Plane | float) -> Plane:
         """Return (size, size or 1) 1 below a line of heights, 0 above it, antialiased."""
-        return np.clip((self.y - line) * self.size + 0.5, 0, 1).astype(np.float32)
+        below: Plane = np.clip((self.y - line) * self.size + 0.5, 0, 1).astype(np.float32)
+        return below
 
 
 def paint_background(scene: Scene, size: int) -> Picture:
@@ -85,20 +87,24 @@ def _wall(view: View) -> Picture:
     """Return a gently graded wall of a muted tone that contrasts with white and with black."""
     tone = 0.36 + 0.34 * view.draws[1]
     hue = np.array(view.draws[2:5] - view.draws[2:5].mean(), np.float32)
-    colour = np.clip(tone + 0.14 * hue, 0.25, 0.78)
+    colour = np.clip(tone + 0.11 * hue, 0.25, 0.78)
     slope = 0.12 * (view.draws[5] - 0.5) * (view.y - 0.5) + 0.12 * (view.draws[6] - 0.5) * (
         view.x - 0.5
     )
     grain = 0.012 * view.noise(0, base=8)
-    return colour + (slope + grain)[..., None]
+    wall: Picture = colour + (slope + grain)[..., None]
+    return wall
 
 
 def _meadow(view: View) -> Picture:
     sky = _sky(view)
     hills = view.horizon - 0.035 - 0.03 * np.sin(2 * np.pi * (1.3 * view.x + view.draws[1]))
-    hill = _tinted(view, (0.36, 0.52, 0.44)) * (1 + 0.10 * view.noise(1, base=8))[..., None]
+    hill = (
+        _tinted(view, (0.36, 0.52, 0.44))
+        * (1 + 0.10 * view.noise(1, base=12, octaves=2))[..., None]
+    )
     blades = view.floor_noise(2, base=24, stretch=0.5, persistence=0.9)
-    patches = view.floor_noise(3, base=3, stretch=2.0)
+    patches = view.floor_noise(3, base=3, stretch=2.0, octaves=2)
     mix = np.clip(0.5 + 0.16 * blades + 0.22 * patches, 0, 1)[..., None]
     grass = _blend(_tinted(view, (0.17, 0.33, 0.09)), _tinted(view, (0.50, 0.62, 0.24)), mix)
     return _stack(view, sky, (hills, hill), (view.horizon, grass))
@@ -107,8 +113,11 @@ def _meadow(view: View) -> Picture:
 def _desert(view: View) -> Picture:
     sky = _sky(view)
     far = view.horizon - 0.05 * np.abs(np.sin(np.pi * (1.7 * view.x + view.draws[1])))
-    dune = _tinted(view, (0.72, 0.52, 0.34)) * (1 + 0.06 * view.noise(1, base=6))[..., None]
-    swell = view.floor_noise(2, base=3, persistence=0.7)
+    dune = (
+        _tinted(view, (0.72, 0.52, 0.34))
+        * (1 + 0.06 * view.noise(1, base=12, octaves=2))[..., None]
+    )
+    swell = view.floor_noise(2, base=3, octaves=3)
     depth = np.clip(view.y - view.horizon + 0.03, 0, 1) ** 0.6
     ripple = np.sin(60 * depth + 1.6 * swell + 5 * view.x * (view.draws[2] - 0.5))
     dust = view.floor_noise(3, base=16, persistence=0.9)
@@ -137,8 +146,11 @@ def _snow_field(view: View) -> Picture:
     sky = _sky(view)
     teeth = np.abs(((view.x * 14 + 0.7 * np.sin(9 * view.x) + view.draws[1]) % 1.0) - 0.5)
     trees = view.horizon - 0.02 - 0.13 * (0.5 - teeth) * (1 + 0.5 * np.sin(23 * view.x))
-    forest = _tinted(view, (0.16, 0.25, 0.25)) * (1 + 0.22 * view.noise(1, base=16))[..., None]
-    drifts = view.floor_noise(2, base=3, stretch=3.0, persistence=0.75)
+    forest = (
+        _tinted(view, (0.16, 0.25, 0.25))
+        * (1 + 0.22 * view.noise(1, base=16, octaves=2))[..., None]
+    )
+    drifts = view.floor_noise(2, base=3, stretch=3.0, octaves=3)
     crystals = view.floor_noise(3, base=24, persistence=0.95)
     mix = np.clip(0.45 + 0.25 * drifts + 0.10 * crystals, 0, 1)[..., None]
     snow = _blend(_tinted(view, (0.60, 0.68, 0.82)), _tinted(view, (0.90, 0.93, 0.97)), mix)
@@ -152,9 +164,9 @@ def _night_sky(view: View) -> Picture:
     top, low = _colour((0.03, 0.04, 0.13)), _colour((0.16, 0.15, 0.34))
     share = np.clip(view.y / view.horizon, 0, 1)[..., None] ** 1.4
     sky = _blend(top, low, share) + glow[..., None] * _colour((0.42, 0.30, 0.56))
-    ridge = view.horizon - 0.03 - 0.025 * fractal_noise((view.seed, 9), view.size)[:1]
+    ridge = view.horizon - 0.03 - 0.02 * haze[:1]
     rock = view.floor_noise(2, base=6, persistence=0.88)
-    moss = view.floor_noise(3, base=3)
+    moss = view.floor_noise(3, base=3, octaves=2)
     mix = np.clip(0.45 + 0.17 * rock + 0.12 * moss, 0, 1)[..., None]
     ground = _blend(_colour((0.16, 0.18, 0.27)), _colour((0.46, 0.48, 0.58)), mix)
     return _stack(view, sky, (ridge, ground))
@@ -172,7 +184,8 @@ def _studio(view: View) -> Picture:
     fibre = view.floor_noise(2, base=20, stretch=0.4, persistence=0.9)
     shine = np.exp(-(((view.x - lamp_x) / 0.35) ** 2) - ((view.y - 0.52) / 0.30) ** 2)
     level = (0.62 + 0.30 * shine + 0.07 * fibre) * seam
-    floor = (_colour((0.66, 0.56, 0.46)) + 0.5 * warm) * level[..., None]
+    oak = _tinted(view, (0.70, 0.60, 0.50)) + 0.5 * warm
+    floor = oak * level[..., None]
     return _stack(view, back * np.asarray(view.light.ground), (view.horizon + 0.02, floor))
 
 
@@ -180,13 +193,15 @@ def _sky(view: View) -> Picture:
     """Return a graded sky with a sun or moon glow and faint high haze."""
     share = np.clip(view.y / view.horizon, 0, 1) ** 0.9
     base = _blend(_colour(view.light.sky_top), _colour(view.light.sky_low), share[..., None])
-    sun_x = 0.5 - 0.45 * np.sign(view.light.direction[0]) * -1 * (0.4 + 0.5 * view.draws[6])
+    sun_x = 0.5 + 0.45 * float(np.sign(view.light.direction[0])) * (0.4 + 0.5 * view.draws[6])
     sun_y = 0.08 + 0.10 * view.draws[7]
     squared = (view.x - sun_x) ** 2 + (view.y - sun_y) ** 2
     disc = np.clip((0.045 - np.sqrt(squared)) * view.size + 0.5, 0, 1)
-    glow = 0.35 * np.exp(-squared / 0.05) + 0.75 * disc
-    haze = 0.05 * view.noise(0, base=4, stretch=2.0)
-    return base + haze[..., None] + glow[..., None] * _colour(view.light.sky_low) * 0.8
+    glow = 0.35 * np.exp(-squared / 0.05) + view.light.disc * disc
+    haze = 0.05 * view.noise(0, base=4, stretch=2.0, octaves=4)
+    shine: Picture = glow[..., None] * (_colour(view.light.sky_low) * np.float32(0.8))
+    shine += haze[..., None]
+    return base + shine
 
 
 def _stack(view: View, base: Picture, *layers: tuple[Plane | float, Picture]) -> Picture:

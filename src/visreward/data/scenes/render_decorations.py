@@ -52,7 +52,7 @@ def _birds(canvas: Picture, rng: np.random.Generator, light: Light) -> None:
 
 def _stars(canvas: Picture, rng: np.random.Generator, light: Light) -> None:
     del light
-    for _ in range(int(rng.integers(24, 34))):
+    for _ in range(int(rng.integers(18, 26))):
         x, y = rng.uniform(0.02, 0.98), rng.uniform(0.01, HORIZON - 0.06)
         radius = rng.uniform(0.010, 0.026)
         u, v, rows, columns = _patch(canvas, x, y, 2 * radius)
@@ -62,7 +62,7 @@ def _stars(canvas: Picture, rng: np.random.Generator, light: Light) -> None:
 
 
 def _flowers(canvas: Picture, rng: np.random.Generator, light: Light) -> None:
-    for x, y, near in _ground_spots(rng, 18):
+    for x, y, near in _ground_spots(rng, 13):
         radius = 0.010 + 0.014 * near
         petal = _lit(_PETALS[int(rng.integers(3))], light)
         u, v, rows, columns = _patch(canvas, x, y, radius)
@@ -74,7 +74,7 @@ def _flowers(canvas: Picture, rng: np.random.Generator, light: Light) -> None:
 
 
 def _pebbles(canvas: Picture, rng: np.random.Generator, light: Light) -> None:
-    for x, y, near in _ground_spots(rng, 20):
+    for x, y, near in _ground_spots(rng, 14):
         radius = (0.012 + 0.018 * near) * rng.uniform(0.7, 1.2)
         stone = _lit(_STONES[int(rng.integers(3))], light)
         u, v, rows, columns = _patch(canvas, x, y, radius)
@@ -86,7 +86,7 @@ def _pebbles(canvas: Picture, rng: np.random.Generator, light: Light) -> None:
 
 
 def _leaves(canvas: Picture, rng: np.random.Generator, light: Light) -> None:
-    for x, y, near in _ground_spots(rng, 18):
+    for x, y, near in _ground_spots(rng, 13):
         radius = 0.016 + 0.018 * near
         leaf = _lit(_FOLIAGE[int(rng.integers(3))], light)
         u, v, rows, columns = _patch(canvas, x, y, radius)
@@ -104,12 +104,12 @@ def _ground_spots(rng: np.random.Generator, count: int) -> list[tuple[float, flo
     near = np.sort(rng.random(count)) ** 0.8
     xs = rng.uniform(0.02, 0.98, count)
     low = HORIZON + 0.06
-    return [(float(x), low + (0.97 - low) * float(n), float(n)) for x, n in zip(xs, near, strict=True)]
+    return [
+        (float(x), low + (0.97 - low) * float(n), float(n)) for x, n in zip(xs, near, strict=True)
+    ]
 
 
-def _patch(
-    canvas: Picture, x: float, y: float, radius: float
-) -> tuple[Plane, Plane, slice, slice]:
+def _patch(canvas: Picture, x: float, y: float, radius: float) -> tuple[Plane, Plane, slice, slice]:
     """Return local coordinates in radii, (1, w) and (h, 1), and the slices they belong to."""
     size = canvas.shape[0]
     reach = radius * size + 1
@@ -123,7 +123,8 @@ def _patch(
 
 def _soft(inside: Plane, scale: float) -> Plane:
     """Return coverage from a distance inside, in units of `scale` pixels."""
-    return np.clip(inside * np.float32(scale) + np.float32(0.5), 0, 1)
+    cover: Plane = np.clip(inside * np.float32(scale) + np.float32(0.5), 0, 1)
+    return cover
 
 
 def _lit(colour: Colour, light: Light) -> Picture:

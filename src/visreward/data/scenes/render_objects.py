@@ -17,7 +17,7 @@ from visreward.data.scenes.layout import Placement
 from visreward.data.scenes.lighting import Light
 from visreward.data.scenes.render_shapes import EXTENT, Plane, Surface, coverage, surface_of
 
-Picture = NDArray[np.float32]
+Picture = NDArray[np.floating]
 
 COLOUR_VALUES: dict[str, tuple[float, float, float]] = {
     "red": (0.86, 0.08, 0.10),
@@ -154,7 +154,8 @@ def _diffuse(surface: Surface, light: Light) -> Picture:
     x, y, z = light.direction
     facing = np.clip(surface.nx * x + surface.ny * y + surface.nz * z, 0, 1)
     key = np.asarray(light.key, np.float32)
-    return facing[..., None] * key + np.asarray(light.ambient, np.float32)
+    lit: Picture = facing[..., None] * key + np.asarray(light.ambient, np.float32)
+    return lit
 
 
 def _highlight(surface: Surface, light: Light, sharpness: float) -> Plane:
@@ -162,12 +163,14 @@ def _highlight(surface: Surface, light: Light, sharpness: float) -> Plane:
     half = np.asarray(light.direction, np.float32) + np.array((0, 0, 1), np.float32)
     half /= np.sqrt(half @ half)
     facing = np.clip(surface.nx * half[0] + surface.ny * half[1] + surface.nz * half[2], 0, 1)
-    return np.float32(light.gloss) * facing**sharpness
+    shine: Plane = np.float32(light.gloss) * facing**sharpness
+    return shine
 
 
 def _sent(amount: Plane, light: Light) -> Picture:
     key = np.asarray(light.key, np.float32)
-    return amount[..., None] * (key / key.max())
+    sent: Picture = amount[..., None] * (key / key.max())
+    return sent
 
 
 def _paint_shadow(canvas: Picture, thing: Thing, placement: Placement, light: Light) -> None:
@@ -187,9 +190,7 @@ def _paint_shadow(canvas: Picture, thing: Thing, placement: Placement, light: Li
     _apply(canvas, keep, np.float32(0), left, top)
 
 
-def _apply(
-    canvas: Picture, keep: Picture, add: Picture | np.float32, left: int, top: int
-) -> None:
+def _apply(canvas: Picture, keep: Picture, add: Picture | np.float32, left: int, top: int) -> None:
     """Do canvas * keep + add in place where the patch lies on the canvas."""
     height, width = canvas.shape[:2]
     y0, x0 = max(0, -top), max(0, -left)

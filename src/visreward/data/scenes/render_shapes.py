@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = NDArray[np.float32]
+Plane = NDArray[np.floating]
 
 EXTENT = 1.12
 """No shape reaches further than this from its centre, in radii."""
@@ -54,7 +54,8 @@ def surface_of(shape: str, u: Plane, v: Plane, pixel: float) -> Surface:
 
 def coverage(distance: Plane, pixel: float) -> Plane:
     """Return how much of each pixel lies inside, 0 to 1, from a signed distance in radii."""
-    return np.clip(0.5 - distance / np.float32(pixel), 0, 1)
+    inside: Plane = np.clip(0.5 - distance / np.float32(pixel), 0, 1)
+    return inside
 
 
 def _ball(u: Plane, v: Plane, pixel: float) -> Surface:

@@ -175,7 +175,9 @@ def decorations_of(background: str, light: str) -> tuple[str, ...]:
         return _GROUND_DECORATIONS
     is_dark = light in _NIGHT_LIGHTS
     sky = ("stars",) if background == "night sky" else ("clouds", "stars" if is_dark else "birds")
-    ground = ("pebbles", "leaves") if background in ("desert", "snow field") else _GROUND_DECORATIONS
+    ground = (
+        ("pebbles", "leaves") if background in ("desert", "snow field") else _GROUND_DECORATIONS
+    )
     return (*sky, *ground)
 
 

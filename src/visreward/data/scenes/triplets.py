@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from visreward.data.scenes.annotators import confidence_of, utility, vote
 from visreward.data.scenes.flaws import FLAWS, SEVERITIES, apply_flaw
 from visreward.data.scenes.grammar import Scene, swap_attribute
-from visreward.data.scenes.language import Mentions, basic_prompt, refined_prompt, sample_mentions
+from visreward.data.scenes.language import basic_prompt, refined_prompt, sample_mentions
 from visreward.data.scenes.render import render
 from visreward.data.scenes.sampling import (
     drop_thing,
@@ -144,8 +144,8 @@ def render_triplet(plan: TripletPlan, *, size: int) -> Triplet:
 
 def _draw(rng: np.random.Generator, split: str) -> TripletPlan:
     kind = _draw_loss(rng)
-    mentions = sample_mentions(rng, must=None if kind in ("missing", "flaw") else kind)
-    winning = _draw_winning(rng, split, kind, mentions)
+    mentions = sample_mentions(rng, must=() if kind in ("missing", "flaw") else (kind,))
+    winning = _draw_winning(rng, split, kind)
     refined = enrich(winning, rng)
     loser = _draw_loser(rng, kind, winning, refined)
     phrasing = int(rng.integers(2**31))
@@ -179,9 +179,7 @@ def _draw_loss(rng: np.random.Generator) -> str:
     return "missing" if draw < WRONG_SHARE + MISSING_SHARE else "flaw"
 
 
-def _draw_winning(
-    rng: np.random.Generator, split: str, kind: str, mentions: Mentions
-) -> Scene:
+def _draw_winning(rng: np.random.Generator, split: str, kind: str) -> Scene:
     if kind == "missing":
         return sample_scene(rng, split=split, num_named=2)
     if kind == "flaw":

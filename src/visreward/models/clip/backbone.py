@@ -78,6 +78,7 @@ class CLIPBackboneConfig:
     @classmethod
     def from_clip(cls, config: CLIPConfig, *, image_only: bool = False) -> CLIPBackboneConfig:
         """Take the fields over from a transformers CLIP configuration."""
+        assert config.projection_dim is not None
         return cls(
             vision={name: getattr(config.vision_config, name) for name in VISION_FIELDS},
             text=(

@@ -48,7 +48,7 @@ class HP(CLIPRewardModel):
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Return (M,) float32 head outputs, unbounded, before the sigmoid."""
-        features = self.features(pixels).to(self.head.layers[0].weight.dtype)
+        features = self.features(pixels).to(next(self.head.parameters()).dtype)
         if self.batch_invariant:
             return torch.cat([self.head(feature) for feature in features.split(1)]).float()
         return self.head(features).float()  # type: ignore[no-any-return]

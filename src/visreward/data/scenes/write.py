@@ -1,0 +1,217 @@
+"""Write the synthetic world to disk: Pick-High's published layout, and captioned images.
+
+Every file is the same for the same settings, whatever the number of processes. An interrupted
+run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from visreward.core.errors import missing_extra
+from visreward.data.scenes.families import plan_caption_family
+from visreward.data.scenes.grammar import SPLITS
+from visreward.data.scenes.render import render
+from visreward.data.scenes.resumable import (
+    Job,
+    Row,
+    WriteSettings,
+    made,
+    output_folder,
+    run_jobs,
+    whole_file,
+)
+from visreward.data.scenes.triplets import TripletPlan, plan_triplet, render_triplet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_SHARES = (0.90, 0.05, 0.05)
+EASY_FOLDER, REFINE_FOLDER, TABLE_FOLDER = "pick_easy_img", "pick_refine_img", "Pick-High"
+CAPTION_TABLE_FOLDER, CAPTION_IMAGE_FOLDER = "captions", "caption_img"
+_PNG_LEVEL = 3
+_PICKLE_PROTOCOL = 4
+
+
+def write_pick_high(
+    output: str | os.PathLike[str],
+    *,
+    num: int,
+    seed: int,
+    size: int = 128,
+    shares: tuple[float, float, float] = DEFAULT_SHARES,
+    progress: Callable[[int], None] | None = None,
+    num_workers: int | None = None,
+) -> None:
+    """Write triplets in the layout of Pick-High.
+
+    `Pick-High/{train,val,test}.pkl` are pickled pandas frames with the published columns
+    easy_prompt, refine_prompt, easy_image_0 (losing), easy_image_1 (winning) and refine_image
+    (names of files in `pick_easy_img/{split}` and `pick_refine_img/{split}`), and with votes_0,
+    votes_1, confidence, loss_kind, severity (NaN where there is no flaw) and losing_prompt. The
+    labels E1, E2, R1 and R2 are not here: they come from a CLIP model.
+
+    Args:
+        output: Folder, absent or empty, or holding an interrupted run of the same settings, which
+            goes on. A complete run of the same settings is left as it is.
+        num: Triplets in all splits together, at least 3.
+        seed: Seed of the world, at least 0; the same seed gives the same bytes.
+        size: Side of the images in pixels, 64 to 512.
+        shares: Shares of train, val and test.
+        progress: Called with the number of triplets that were just done, or None.
+        num_workers: Processes; None takes the number of cores.
+
+    Raises:
+        UsageError: if a setting is out of range or the folder holds something else.
+        MissingExtraError: if pandas is not installed.
+    """
+    settings = WriteSettings(kind="pick-high", num=num, seed=seed, size=size, shares=shares)
+    _require("pandas")
+    folder = Path(output)
+    with output_folder(folder, settings) as has_work:
+        if not has_work:
+            return
+        rows = run_jobs(
+            _write_triplets, folder, settings, progress=progress, num_workers=num_workers
+        )
+        for split in SPLITS:
+            path = made(folder / TABLE_FOLDER) / f"{split}.pkl"
+            with whole_file(path) as part:
+                _frame(rows[split]).to_pickle(part, compression=None, protocol=_PICKLE_PROTOCOL)
+
+
+def write_captions(
+    output: str | os.PathLike[str],
+    *,
+    num: int,
+    seed: int,
+    size: int = 64,
+    shares: tuple[float, float, float] = DEFAULT_SHARES,
+    progress: Callable[[int], None] | None = None,
+    num_workers: int | None = None,
+) -> None:
+    """Write families of captioned images.
+
+    `captions/{train,val,test}.parquet` have the columns family (number), image (name of a file in
+    `caption_img/{split}`) and caption; four rows make a family.
+
+    Args:
+        output: Folder, as for `write_pick_high`.
+        num: Families in all splits together, at least 3.
+        seed: Seed of the world, at least 0; the same seed gives the same bytes.
+        size: Side of the images in pixels, 64 to 512.
+        shares: Shares of train, val and test.
+        progress: Called with the number of families that were just done, or None.
+        num_workers: Processes; None takes the number of cores.
+
+    Raises:
+        UsageError: if a setting is out of range or the folder holds something else.
+        MissingExtraError: if pyarrow is not installed.
+    """
+    settings = WriteSettings(kind="captions", num=num, seed=seed, size=size, shares=shares)
+    _require("pyarrow")
+    folder = Path(output)
+    with output_folder(folder, settings) as has_work:
+        if not has_work:
+            return
+        rows = run_jobs(
+            _write_families, folder, settings, progress=progress, num_workers=num_workers
+        )
+        for split in SPLITS:
+            path = made(folder / CAPTION_TABLE_FOLDER) / f"{split}.parquet"
+            with whole_file(path) as part:
+                _write_parquet(part, rows[split])
+
+
+def _write_triplets(job: Job) -> list[Row]:
+    easy = made(job.output / EASY_FOLDER / job.split)
+    refine = made(job.output / REFINE_FOLDER / job.split)
+    rows = []
+    for index in range(job.start, job.stop):
+        plan = plan_triplet(seed=job.settings.seed, split=job.split, index=index)
+        paths = [easy / f"{index:07d}_0.png", easy / f"{index:07d}_1.png"]
+        paths.append(refine / f"{index:07d}.png")
+        if not all(path.exists() for path in paths):
+            triplet = render_triplet(plan, size=job.settings.size)
+            images = (triplet.losing_image, triplet.winning_image, triplet.refined_image)
+            for path, image in zip(paths, images, strict=True):
+                _write_png(path, image)
+        rows.append(_triplet_row(plan, [path.name for path in paths]))
+    return rows
+
+
+def _triplet_row(plan: TripletPlan, names: Sequence[str]) -> Row:
+    return {
+        "easy_prompt": plan.basic_prompt,
+        "refine_prompt": plan.refined_prompt,
+        "easy_image_0": names[0],
+        "easy_image_1": names[1],
+        "refine_image": names[2],
+        "votes_0": plan.votes[1],
+        "votes_1": plan.votes[0],
+        "confidence": plan.confidence,
+        "loss_kind": plan.loss_kind,
+        "severity": float("nan") if plan.severity is None else float(plan.severity),
+        "losing_prompt": plan.losing_prompt,
+    }
+
+
+def _write_families(job: Job) -> list[Row]:
+    folder = made(job.output / CAPTION_IMAGE_FOLDER / job.split)
+    rows: list[Row] = []
+    for index in range(job.start, job.stop):
+        plan = plan_caption_family(seed=job.settings.seed, split=job.split, index=index)
+        for member, (scene, caption) in enumerate(plan):
+            path = folder / f"{index:07d}_{member}.png"
+            if not path.exists():
+                _write_png(path, render(scene, job.settings.size))
+            rows.append({"family": index, "image": path.name, "caption": caption})
+    return rows
+
+
+def _frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """Return a frame of plain object, int64 and float64 columns.
+
+    Equal strings are made one object: a pickle stores a repeated object by reference, and whether
+    two equal strings are one object depends on the process that they came from.
+    """
+    import pandas as pd
+
+    columns = {}
+    for name in rows[0]:
+        values = [row[name] for row in rows]
+        if isinstance(values[0], str):
+            values = [sys.intern(str(value)) for value in values]
+            columns[name] = pd.Series(values, dtype=object)
+        else:
+            columns[name] = pd.Series(values)
+    frame = pd.DataFrame(columns)
+    frame.columns = pd.Index([sys.intern(name) for name in columns], dtype=object)
+    return frame
+
+
+def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({name: [row[name] for row in rows] for name in rows[0]})
+    pq.write_table(table, path, compression="zstd")
+
+
+def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    with whole_file(path) as part:
+        Image.fromarray(image).save(part, format="PNG", optimize=False, compress_level=_PNG_LEVEL)
+
+
+def _require(package: str) -> None:
+    if find_spec(package) is None:
+        raise missing_extra(package, "train")

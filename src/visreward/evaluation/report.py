@@ -1,0 +1,218 @@
+"""One HTML page that shows scored images, needs no other file and asks nothing of the network."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import visreward
+from visreward.core.errors import ImageError
+from visreward.core.images import read_image, thumbnail_data_uri
+from visreward.core.types import ImageSource
+from visreward.scoring.ranking import PromptRanking, RankedItem, rank_by_prompt
+from visreward.scoring.records import ScoredItem, path_of, printable, short_name
+from visreward.scoring.table import bar_span, number_text
+from visreward.scoring.text_output import text_output
+
+if TYPE_CHECKING:
+    from visreward.models.base import ModelFacts
+
+MAX_CARDS = 1000
+"""How many images a page shows; a page of that many is about 20 MB."""
+
+_THUMBNAIL_SIDE = 384
+# Nothing is loaded from anywhere, whatever a prompt or a file name holds.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def write_report(items: Sequence[ScoredItem], facts: ModelFacts, path: Path) -> None:
+    """Write one self-contained HTML page: every prompt's images, best first.
+
+    Images are shown as people see them: upright, transparency on white. Bars start at 0 and
+    share one scale within a prompt. Prompts beyond `MAX_CARDS` images are left out, and the page
+    says so. The same items make the same bytes.
+
+    Args:
+        items: What was scored; failed items are listed with their reasons.
+        facts: Of the model that scored.
+        path: The file, replaced where it exists.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    rankings = rank_by_prompt(items)
+    failed = [item for item in items if item.error is not None]
+    with text_output(path) as page:
+        page.write(_head(items, failed, facts))
+        thumbnails = _Thumbnails()
+        num_shown = 0
+        for ranking in rankings:
+            if num_shown >= MAX_CARDS:
+                break
+            section, num_cards = _section(ranking, facts, thumbnails, MAX_CARDS - num_shown)
+            page.write(section)
+            num_shown += num_cards
+        page.write(_faults(failed))
+        num_hidden = len(items) - len(failed) - num_shown
+        page.write(_foot(num_hidden))
+
+
+class _Thumbnails:
+    """Make each image's small copy once, however many prompts it is scored for."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, str] = {}
+
+    def tag(self, source: ImageSource, name: str) -> str:
+        """Return the image's element, or a word where it can no longer be read."""
+        key = path_of(source) or str(id(source))
+        if key not in self._made:
+            try:
+                uri = thumbnail_data_uri(read_image(source), max_side=_THUMBNAIL_SIDE)
+                self._made[key] = f'<img src="{uri}" alt="'
+            except ImageError:
+                self._made[key] = ""
+        return f'{self._made[key]}{_text(name)}">' if self._made[key] else "no picture"
+
+
+def _text(value: str) -> str:
+    return html.escape(printable(value))
+
+
+def _head(items: Sequence[ScoredItem], failed: Sequence[ScoredItem], facts: ModelFacts) -> str:
+    style = files("visreward.evaluation").joinpath("report.css").read_text(encoding="utf-8")
+    counts = f"{len(items) - len(failed)} scored"
+    if failed:
+        counts += f", {len(failed)} failed"
+    note = f'<p class="note">{_text(facts.note)}</p>' if facts.note else ""
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<title>Image scores: {_text(facts.name)}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<header>
+<h1>Image scores</h1>
+<p class="model">{_model_line(facts)} · {counts}</p>
+{note}
+</header>
+<main>
+"""
+
+
+def _model_line(facts: ModelFacts) -> str:
+    parts = [f"<b>{_text(facts.name)}</b>"]
+    if facts.revision:
+        parts.append(f"revision {_text(facts.revision)}")
+    parts += [_range_text(facts.score_range), "higher is better"]
+    parts.append(f"follows the {'released code' if facts.fidelity == 'released' else 'paper'}")
+    if facts.licence:
+        parts.append(f"licence {_text(facts.licence)}")
+    return " · ".join(parts)
+
+
+def _range_text(score_range: tuple[float, float]) -> str:
+    low, high = score_range
+    if math.isfinite(low) and math.isfinite(high):
+        return f"scores from {low:g} to {high:g}"
+    if math.isfinite(low):
+        return f"scores from {low:g} up"
+    return f"scores up to {high:g}" if math.isfinite(high) else "scores without bounds"
+
+
+def _section(
+    ranking: PromptRanking, facts: ModelFacts, thumbnails: _Thumbnails, max_cards: int
+) -> tuple[str, int]:
+    """Return one prompt's part of the page, and how many images it shows."""
+    shown = ranking.places[:max_cards]
+    scales = {name: _scale(ranking, name) for name in facts.dimensions}
+    scales[""] = [place.score.value for place in ranking.places]
+    cards = "".join(_card(place, facts, scales, thumbnails) for place in shown)
+    num_all = len(ranking.places)
+    count = f"{num_all} image{'s' if num_all > 1 else ''}, best first"
+    if len(shown) < num_all:
+        count += f"; the best {len(shown)} are shown"
+    source = ranking.places[0].sample.source_image
+    before = ""
+    if source is not None:
+        tag = thumbnails.tag(source, "before the edit")
+        before = f'<div class="source">{tag}<span>before the edit</span></div>\n'
+    title = f"“{_text(ranking.prompt)}”" if ranking.prompt else "All images"
+    return (
+        f'<section>\n<h2>{title}</h2>\n<p class="count">{count}</p>\n{before}'
+        f'<ol class="cards">\n{cards}</ol>\n</section>\n',
+        len(shown),
+    )
+
+
+def _scale(ranking: PromptRanking, dimension: str) -> list[float]:
+    return [place.score.dimensions[dimension] for place in ranking.places]
+
+
+def _card(
+    place: RankedItem,
+    facts: ModelFacts,
+    scales: dict[str, list[float]],
+    thumbnails: _Thumbnails,
+) -> str:
+    score = place.score
+    name = short_name(place.item)
+    total = number_text(score.value)
+    if score.sigma is not None:
+        total += f" ± {number_text(score.sigma)}"
+    measures = _measure("score", total, bar_span(score.value, scales[""]), is_total=True)
+    for dimension in facts.dimensions:
+        value = score.dimensions[dimension]
+        span = bar_span(value, scales[dimension])
+        measures += _measure(dimension, number_text(value), span, is_total=False)
+    remarks = "".join(f'<p class="remark">{_text(note)}</p>\n' for note in score.notes)
+    best = " best" if place.rank == 1 and len(scales[""]) > 1 else ""
+    return f"""<li class="card{best}">
+<figure>{thumbnails.tag(place.sample.image, name)}<span class="rank">{place.rank}</span></figure>
+<div class="facts">
+<div class="name"><bdi>{_text(name)}</bdi></div>
+<dl class="measures">
+{measures}</dl>
+{remarks}</div>
+</li>
+"""
+
+
+def _measure(name: str, number: str, span: tuple[float, float], *, is_total: bool) -> str:
+    begin, end = span
+    total = " total" if is_total else ""
+    place = f"left:{100 * begin:.2f}%;width:{100 * (end - begin):.2f}%"
+    return (
+        f"<dt>{_text(name.replace('_', ' '))}</dt>"
+        f'<dd class="bar{total}"><i style="{place}"></i></dd>'
+        f'<dd class="value{total}">{number}</dd>\n'
+    )
+
+
+def _faults(failed: Sequence[ScoredItem]) -> str:
+    if not failed:
+        return ""
+    lines = "".join(
+        f"<li><b><bdi>{_text(item.name)}</bdi></b>{_text(item.error or '')}</li>\n"
+        for item in failed
+    )
+    return f'<section>\n<h2>Not scored</h2>\n<ul class="faults">\n{lines}</ul>\n</section>\n'
+
+
+def _foot(num_hidden: int) -> str:
+    hidden = f"{num_hidden} more images are scored but not shown here. " if num_hidden else ""
+    return f"""</main>
+<footer>{hidden}Bars start at 0 and share one scale within a prompt. Scores compare within one
+model and one revision only. Made by visreward {visreward.__version__}.</footer>
+</body>
+</html>
+"""

@@ -1,0 +1,128 @@
+"""The catalog of reward models by name; reading it imports no torch."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from visreward.core.registry import unknown_name
+
+LIST_WITH: Final = "visreward models list"
+CATALOG_FILE: Final = Path(__file__).resolve().parent / "catalog.toml"
+BUILTIN_FOLDER: Final = Path(__file__).resolve().parent / "builtin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubFiles:
+    """Some files of one repository on the hub.
+
+    Attributes:
+        repo: `owner/name`.
+        revision: A commit, a branch or a tag.
+        files: Each file as its possible names; the first one that the repository has is taken.
+    """
+
+    repo: str
+    revision: str
+    files: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Size of the weights in decimal gigabytes, by dtype."""
+
+    float32: float
+    bfloat16: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogRow:
+    """One reward model.
+
+    Attributes:
+        name: What `load_model` takes.
+        kind: The registry name of the model's class.
+        note: One sentence about its scores.
+        licence: SPDX name, or where the licence is stated.
+        paper: Link.
+        score_range: Lowest and highest possible score.
+        memory_gb: Size of the weights.
+        dimensions: Names of what the score is made of.
+        needs_prompt: Whether the prompt changes the score.
+        builtin: Whether the weights ship with the package.
+        layout: The released layout of the weights, or None for built-in models.
+        parts: Name of the model of each part; empty for a model of its own.
+        weights: The released weights, or None for built-in models and models made of parts.
+        backbone: Where configuration, tokenizer and image processor come from, or None likewise.
+    """
+
+    name: str
+    kind: str
+    note: str
+    licence: str
+    paper: str
+    score_range: tuple[float, float]
+    memory_gb: Memory
+    dimensions: tuple[str, ...] = ()
+    needs_prompt: bool = True
+    builtin: bool = False
+    layout: str | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
+    weights: HubFiles | None = None
+    backbone: HubFiles | None = None
+
+    def hub_files(self) -> tuple[HubFiles, ...]:
+        """Return all that is downloaded for the model itself, without that of its parts."""
+        return tuple(files for files in (self.weights, self.backbone) if files is not None)
+
+
+@functools.cache
+def catalog() -> Mapping[str, CatalogRow]:
+    """Return all rows by name, in the order of the file."""
+    values = tomllib.loads(CATALOG_FILE.read_text(encoding="utf-8"))
+    rows = [_row(row, values["files"]) for row in values["model"]]
+    return {row.name: row for row in rows}
+
+
+def find_row(name: str) -> CatalogRow:
+    """Return the row of a model.
+
+    Raises:
+        UnknownNameError: if the catalog has no such name.
+    """
+    if name not in catalog():
+        raise unknown_name("model", name=name, known=catalog(), list_with=LIST_WITH)
+    return catalog()[name]
+
+
+def _row(values: dict[str, Any], lists: dict[str, list[str]]) -> CatalogRow:  # TOML values
+    low, high = values["score_range"]
+    return CatalogRow(
+        **{
+            **values,
+            "score_range": (low, high),
+            "dimensions": tuple(values.get("dimensions", ())),
+            "memory_gb": Memory(**values["memory_gb"]),
+            "weights": _hub_files(values.get("weights"), lists),
+            "backbone": _hub_files(values.get("backbone"), lists),
+        }
+    )
+
+
+def _hub_files(
+    values: dict[str, Any] | None,  # TOML values
+    lists: dict[str, list[str]],
+) -> HubFiles | None:
+    if values is None:
+        return None
+    files = values["files"]
+    listed = lists[files] if isinstance(files, str) else files
+    return HubFiles(
+        repo=values["repo"],
+        revision=values["revision"],
+        files=tuple(tuple(entry.split(" | ")) for entry in listed),
+    )

@@ -1,0 +1,107 @@
+"""Make the feeds of a run: pixels, and what an HP training computes once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from accelerate import Accelerator
+from rich.console import Console
+
+from visreward.models.clip.family import CLIPRewardModel
+from visreward.models.clip.hp import HP
+from visreward.training.batches import Row
+from visreward.training.config import HPConfig, TrainConfig
+from visreward.training.feeds import Feed
+from visreward.training.frozen import (
+    HIDDEN,
+    ICT_SCORES,
+    frozen_ict_scores,
+    frozen_states,
+    states_gb,
+    unreadable_rows,
+)
+from visreward.training.journal import shown
+from visreward.training.optim import frozen_layers
+from visreward.training.pixels import PixelReader
+
+VALIDATION_ROWS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """What the feeds of a run are made from.
+
+    Attributes:
+        config: The run.
+        accelerator: This process and its device.
+        console: Where progress is shown.
+    """
+
+    config: TrainConfig
+    accelerator: Accelerator
+    console: Console
+
+    def feed(self, rows: Sequence[Row], model: CLIPRewardModel, *, split: str) -> Feed:
+        """Return the feed of a split; the main process fills the cache that the others find."""
+        config, accelerator = self.config, self.accelerator
+        is_train = split == "train"
+        title = f"pixels of {split}"
+        with accelerator.main_process_first(), shown(self.console, title) as progress:
+            return Feed(
+                rows,
+                PixelReader(inputs=model.pixel_inputs, rule=model.facts.reading),
+                config=config.data,
+                batch_size=config.optim.batch_size if is_train else VALIDATION_ROWS,
+                seed=config.seed,
+                shard=(accelerator.process_index, accelerator.num_processes)
+                if is_train
+                else (0, 1),
+                shuffle=is_train,
+                progress=progress,
+            )
+
+    def add_ict_scores(self, feed: Feed, ict: CLIPRewardModel) -> None:
+        """Give a feed the frozen ICT scores, seen at the ICT model's own image size."""
+        seen = self.feed(feed.rows, ict, split="ICT")
+        with (
+            self.accelerator.main_process_first(),
+            self.accelerator.autocast(),
+            shown(self.console, "ICT scores") as progress,
+        ):
+            scores = frozen_ict_scores(
+                ict, seen, folder=self.config.data.path / ".cache", progress=progress
+            )
+        feed.extra[ICT_SCORES] = scores
+        feed.leave_out({**unreadable_rows(scores), **seen.skipped})
+
+    def add_hidden_states(self, feeds: Sequence[Feed], model: HP, objective: HPConfig) -> None:
+        """Give feeds the states below the first trained layer, where all below is frozen."""
+        layers = model.backbone.clip.vision_model.encoder.layers
+        num_frozen = frozen_layers(self.config.freeze.vision_rate, len(layers))
+        if num_frozen == 0 or not self.config.freeze.vision_embeddings:
+            return
+        needed = sum(states_gb(model, feed) for feed in feeds)
+        if needed > objective.max_cache_gb:
+            self.console.print(
+                f"The hidden states would take {needed:.1f} GB, more than objective.max_cache_gb "
+                f"{objective.max_cache_gb:g}: they are computed at every step."
+            )
+            return
+        model.to(self.accelerator.device)
+        for feed in feeds:
+            with (
+                self.accelerator.main_process_first(),
+                self.accelerator.autocast(),
+                shown(self.console, "hidden states") as progress,
+            ):
+                states = frozen_states(
+                    model,
+                    feed,
+                    num_layers=num_frozen,
+                    folder=self.config.data.path / ".cache",
+                    progress=progress,
+                )
+            feed.extra[HIDDEN] = states
+            feed.leave_out(unreadable_rows(states))
+            feed.with_pixels = False
