@@ -1,0 +1,104 @@
+"""The tables of the synthetic world: triplets, one-attribute swaps, the price of detail.
+
+Run: python benchmarks/scenes.py {triplets,swaps,richness} [--num N] [--output FILE.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import asdict
+from typing import Any  # JSON values
+
+from rich.console import Console
+
+from record import percent, write_run
+from visreward import load_model
+from visreward.evaluation.scenes import (
+    Drawing,
+    Progress,
+    richness_table,
+    swap_table,
+    triplet_table,
+)
+from visreward.evaluation.triplets import Accuracy
+from visreward.models.base import RewardModel
+from visreward.training.journal import shown
+
+Table = tuple[dict[str, Any], list[str]]
+"""The figures as data, and as lines of Markdown."""
+
+DEFAULT_NUM = {"triplets": 10_000, "swaps": 2_000, "richness": 5_000}
+ROWS = {
+    "clip-mini": "clip-mini",
+    "ict-hp-mini/ict": "ict-mini",
+    "ict-hp-mini/hp": "hp-mini",
+    "ict-hp-mini": "ict-hp-mini",
+}
+
+
+def cell(accuracy: Accuracy) -> str:
+    """Return a share and its 95 % interval, in per cent."""
+    return percent(accuracy.value, accuracy.low, accuracy.high)
+
+
+def triplets(models: list[RewardModel], drawing: Drawing, progress: Progress) -> Table:
+    """Return table 1 as data and as Markdown lines."""
+    table = triplet_table(models, drawing, progress=progress)
+    lines = ["| model | average | I2>I1 | I3>I2 | I3>I1 |", "|---|---|---|---|---|"]
+    for key, name in ROWS.items():
+        row = table[key]
+        columns = (
+            row.average,
+            row.winning_over_losing,
+            row.refined_over_winning,
+            row.refined_over_losing,
+        )
+        lines.append(f"| {name} | " + " | ".join(cell(column) for column in columns) + " |")
+    return {name: asdict(table[key]) for key, name in ROWS.items()}, lines
+
+
+def swaps(models: list[RewardModel], drawing: Drawing, progress: Progress) -> Table:
+    """Return the swap table as data and as Markdown lines."""
+    table = swap_table(models, drawing, progress=progress)
+    names = {key: name for key, name in ROWS.items() if name in ("clip-mini", "ict-mini")}
+    lines = ["| swapped | " + " | ".join(names.values()) + " |", "|---" * (len(names) + 1) + "|"]
+    for kind, row in table.items():
+        lines.append(f"| {kind} | " + " | ".join(cell(row[key]) for key in names) + " |")
+    data = {
+        kind: {name: asdict(row[key]) for key, name in names.items()} for kind, row in table.items()
+    }
+    return data, lines
+
+
+def richness(models: list[RewardModel], drawing: Drawing, progress: Progress) -> Table:
+    """Return the price of detail as data and as Markdown lines."""
+    table = richness_table(models, drawing, progress=progress)
+    lines = ["| model | rich image marked down | mean change of the score |", "|---|---|---|"]
+    for key, name in ROWS.items():
+        effect = table[key]
+        lines.append(f"| {name} | {cell(effect.marked_down)} | {effect.mean_change:+.4f} |")
+    return {name: asdict(table[key]) for key, name in ROWS.items()}, lines
+
+
+def main() -> None:
+    """Print one table and write it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("table", choices=sorted(DEFAULT_NUM))
+    parser.add_argument("--num", type=int, help="rows (for swaps: of each kind)")
+    parser.add_argument("--models", nargs=2, default=["clip-mini", "ict-hp-mini"])
+    parser.add_argument("--output", help="JSON file to write")
+    options = parser.parse_args()
+    models = [load_model(name) for name in options.models]
+    drawing = Drawing(
+        num=options.num or DEFAULT_NUM[options.table], num_workers=os.cpu_count() or 1
+    )
+    make = {"triplets": triplets, "swaps": swaps, "richness": richness}[options.table]
+    with shown(Console(stderr=True), options.table) as progress:
+        data, lines = make(models, drawing, progress)
+    print("\n".join(lines))
+    write_run(options.output, settings=asdict(drawing), results=data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""Tiny data sets of coloured squares, and tiny models to train on them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from visreward.models.clip.family import CLIPRewardModel
+from visreward.training.batches import Row, read_rows
+from visreward.training.build import build_model
+from visreward.training.config import DataConfig, ModelConfig, TrainConfig, parse_config
+from visreward.training.feeds import Feed
+from visreward.training.pixels import PixelReader
+
+COLOURS = {
+    "red": (220, 30, 30),
+    "green": (30, 180, 40),
+    "blue": (40, 60, 220),
+    "yellow": (230, 220, 40),
+    "purple": (150, 40, 180),
+    "white": (240, 240, 240),
+}
+NAMES = tuple(COLOURS)
+SIZE = 16
+TRIPLETS = {"train": 24, "val": 8, "test": 4}
+FAMILIES = {"train": 16, "val": 6}
+
+
+def write_square(path: Path, colour: str, *, seed: int, flat: bool = False) -> None:
+    """Write a square with a little noise, so that no two images are equal."""
+    noise = np.random.default_rng(seed).integers(-20, 20, (SIZE, SIZE, 3))
+    pixels = np.array(COLOURS[colour])[None, None] + (0 if flat else 1) * noise
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+
+
+def write_pick_high(folder: Path, *, labelled: bool = True, rows: dict[str, int]) -> Path:
+    """Write triplets in the published layout: pickled frames and two image folders."""
+    for number, (split, count) in enumerate(rows.items()):
+        table: dict[str, list[object]] = {}
+        for row in range(count):
+            right, wrong = NAMES[row % 6], NAMES[(row + 1 + row // 6) % 6]
+            seed = 10_000 * number + 3 * row
+            easy, refined = folder / "pick_easy_img" / split, folder / "pick_refine_img" / split
+            write_square(easy / f"{row}_0.png", wrong, seed=seed)
+            write_square(easy / f"{row}_1.png", right, seed=seed + 1)
+            write_square(refined / f"{row}.png", right, seed=seed + 2, flat=True)
+            cells: dict[str, object] = {
+                "easy_prompt": f"a {right} square",
+                "refine_prompt": f"a smooth and clean {right} square, number {row}",
+                "easy_image_0": f"{row}_0.png",
+                "easy_image_1": f"{row}_1.png",
+                "refine_image": f"{row}.png",
+            }
+            if labelled:
+                cells |= {"E1": 0.1, "E2": 0.8 + row / 1000, "R1": 0.05, "R2": 0.6}
+            for name, value in cells.items():
+                table.setdefault(name, []).append(value)
+        (folder / "Pick-High").mkdir(exist_ok=True)
+        pd.DataFrame(table).to_pickle(folder / "Pick-High" / f"{split}.pkl")
+    return folder
+
+
+def write_captions(folder: Path) -> Path:
+    """Write families of four squares with their captions."""
+    for number, (split, count) in enumerate(FAMILIES.items()):
+        rows: list[dict[str, object]] = []
+        for family in range(count):
+            for member in range(4):
+                colour = NAMES[(family + member) % 6]
+                name = f"{split}/{family}_{member}.png"
+                seed = 50_000 + 10_000 * number + 4 * family + member
+                write_square(folder / "captions" / name, colour, seed=seed)
+                rows.append({"family": family, "image": name, "caption": f"a {colour} square"})
+        pq.write_table(pa.Table.from_pylist(rows), folder / "captions" / f"{split}.parquet")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pick_high(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pick_high(tmp_path_factory.mktemp("pick-high"), rows=TRIPLETS)
+
+
+@pytest.fixture(scope="session")
+def captions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_captions(tmp_path_factory.mktemp("captions"))
+
+
+@pytest.fixture
+def own_pick_high(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a data set which a test may damage."""
+
+    def write(*, labelled: bool = True, num_train: int = 12) -> Path:
+        rows = {"train": num_train, "val": 4}
+        return write_pick_high(tmp_path / "pick-high", labelled=labelled, rows=rows)
+
+    return write
+
+
+def model_values(kind: str, *, stem: bool = True) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "kind": kind,
+        "name": f"tiny-{kind}",
+        "image_size": SIZE,
+        "note": "knows coloured squares only",
+        "backbone": {
+            "projection_dim": 8,
+            "vision": {
+                "hidden_size": 16,
+                "intermediate_size": 24,
+                "num_hidden_layers": 4,
+                "num_attention_heads": 2,
+                "patch_size": 8,
+            },
+        },
+    }
+    if stem:
+        values["backbone"]["stem"] = [4, 6, 8]
+    if kind != "hp":
+        values["tokenizer"] = {"vocab_size": 560, "context": 24}
+        values["backbone"]["text"] = {
+            "hidden_size": 12,
+            "intermediate_size": 24,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+        }
+    return values
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Callable[..., CLIPRewardModel]:
+    """Return a function that builds a random model of a kind."""
+
+    def build(kind: str, *, stem: bool = True, seed: int = 3) -> CLIPRewardModel:
+        prompts = [f"a smooth and clean {name} square" for name in NAMES]
+        config = ModelConfig.model_validate(model_values(kind, stem=stem))
+        return build_model(config, prompts, seed=seed)
+
+    return build
+
+
+OBJECTIVES: dict[str, dict[str, Any]] = {
+    "clipscore": {"name": "contrastive"},
+    "ict": {"name": "ict", "fidelity": "paper"},
+    "hp": {"name": "hp", "fidelity": "paper"},
+}
+
+
+@pytest.fixture
+def recipe(pick_high: Path, captions: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
+    """Return a function that makes the recipe of a run on tiny data; sections are merged in."""
+
+    def make(kind: str, **sections: Any) -> TrainConfig:
+        is_captions = kind == "clipscore"
+        values: dict[str, Any] = {
+            "output": tmp_path / "run",
+            "model": model_values(kind),
+            "data": {
+                "format": "captions" if is_captions else "pick-high",
+                "path": captions if is_captions else pick_high,
+            },
+            "objective": OBJECTIVES[kind],
+            "optim": {"steps": 6, "batch_size": 6, "learning_rate": 1e-2},
+            "precision": "float32",
+            "device": "cpu",
+            "validate_every": 3,
+            "save_every": 2,
+            "log_every": 1,
+        }
+        for name, section in sections.items():
+            is_merged = isinstance(section, dict) and isinstance(values.get(name), dict)
+            values[name] = {**values[name], **section} if is_merged else section
+        return parse_config(values)
+
+    return make
+
+
+@pytest.fixture
+def make_feed() -> Callable[..., Feed]:
+    """Return a function that makes a feed as a model sees it."""
+
+    def make(
+        model: CLIPRewardModel, folder: Path, *, split: str = "train", **options: Any
+    ) -> Feed:
+        names = ("cache_pixels", "max_skip_fraction", "num_workers")
+        is_captions = (folder / "captions").is_dir()
+        config = DataConfig(
+            format="captions" if is_captions else "pick-high",
+            path=folder,
+            **{name: options.pop(name) for name in names if name in options},
+        )
+        rows: list[Row] = read_rows(config, split, options.pop("limit", None))
+        reader = PixelReader(inputs=model.pixel_inputs, rule=model.facts.reading)
+        settings = {"batch_size": 6, "seed": 0, **options}
+        return Feed(rows, reader, config=config, **settings)
+
+    return make
+
+
+@pytest.fixture
+def quiet() -> Console:
+    return Console(file=io.StringIO())
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Keep sums in one order, whatever the machine."""
+    torch.set_num_threads(1)
