@@ -45,7 +45,7 @@ class LazyGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
         """Run a command; an error that stops it becomes one sentence and exit status 2."""
-        from visreward.core.errors import VisrewardError  # noqa: PLC0415
+        from visreward.core.errors import VisrewardError
 
         try:
             return super().invoke(ctx)
@@ -72,8 +72,8 @@ def load_command(name: str) -> Any:  # noqa: ANN401
 
 def show_error(message: str) -> None:
     """Print why a run stops, on standard error, in red where colours are shown."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console
+    from rich.text import Text
 
     console = Console(file=sys.stderr, soft_wrap=True)
     console.print(Text.assemble(("Error: ", "bold red"), (message, "red")))

@@ -29,8 +29,8 @@ def rank(  # noqa: PLR0913 - one parameter for each option
 
     Exit status: 0 done, 1 some items failed (each is named), 2 the run could not go on.
     """
-    from visreward.cli.scoring_run import Inputs, ModelChoice, run  # noqa: PLC0415
-    from visreward.core.errors import UsageError  # noqa: PLC0415
+    from visreward.cli.scoring_run import Inputs, ModelChoice, run
+    from visreward.core.errors import UsageError
 
     if output_format not in (OutputFormat.TABLE, OutputFormat.JSON):
         raise UsageError(
@@ -39,7 +39,7 @@ def rank(  # noqa: PLR0913 - one parameter for each option
         )
 
     def open_output(facts: ModelFacts) -> ScoreWriter:
-        from visreward.scoring.writers import RankingJsonWriter, TableWriter  # noqa: PLC0415
+        from visreward.scoring.writers import RankingJsonWriter, TableWriter
 
         is_json = output_format is OutputFormat.JSON
         return (RankingJsonWriter if is_json else TableWriter)(None, facts)

@@ -31,16 +31,16 @@ def score(  # noqa: PLR0913 - one parameter for each option
 
     Exit status: 0 done, 1 some items failed (each is named), 2 the run could not go on.
     """
-    from visreward.cli.scoring_run import Inputs, ModelChoice, run  # noqa: PLC0415
-    from visreward.core.errors import UsageError  # noqa: PLC0415
-    from visreward.scoring.formats import choose_format  # noqa: PLC0415
+    from visreward.cli.scoring_run import Inputs, ModelChoice, run
+    from visreward.core.errors import UsageError
+    from visreward.scoring.formats import choose_format
 
     chosen = choose_format(output_format, output)
     if output is not None and rows is not None and output.resolve() == rows.resolve():
         raise UsageError(f"--input and --output are both '{output}'. Give another output file.")
 
     def open_output(facts: ModelFacts) -> ScoreWriter:
-        from visreward.scoring.writers import open_writer  # noqa: PLC0415
+        from visreward.scoring.writers import open_writer
 
         return open_writer(chosen, output, facts)
 

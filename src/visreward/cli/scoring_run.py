@@ -122,7 +122,7 @@ def run(
             engine, entries, writer, total=total, show_bar=show_bar, keep_items=report is not None
         )
     if report is not None:
-        from visreward.evaluation.report import write_report  # noqa: PLC0415
+        from visreward.evaluation.report import write_report
 
         write_report(summary.items, facts, report)
     _conclude(summary, facts, report)
@@ -137,8 +137,8 @@ def load_engine(choice: ModelChoice) -> ScoringEngine:
         VisrewardError: if it cannot be loaded.
     """
     with notes_console().status(f"Loading {escape(printable(choice.name))}"):
-        from visreward.models.loading import load_model  # noqa: PLC0415
-        from visreward.scoring.engine import ScoringEngine  # noqa: PLC0415
+        from visreward.models.loading import load_model
+        from visreward.scoring.engine import ScoringEngine
 
         model = load_model(
             choice.name,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.bar import Bar
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -17,18 +18,25 @@ from visreward.scoring.records import printable, short_name
 if TYPE_CHECKING:
     from visreward.models.base import ModelFacts
 
-_BAR_WIDTH = 20
 _MAX_DIMENSIONS = 4
+_MIN_NAME_WIDTH = 16
 
 
-def ranking_tables(rankings: Sequence[PromptRanking], facts: ModelFacts) -> RenderableType:
+def ranking_tables(
+    rankings: Sequence[PromptRanking], facts: ModelFacts, *, width: int
+) -> RenderableType:
     """Return one table for each prompt, and a line about the model below.
 
     Bars start at 0 and share one scale within a prompt, so that their lengths compare.
+
+    Args:
+        rankings: What to show.
+        facts: Of the model that scored.
+        width: Columns of the terminal; long names are shortened to fit.
     """
     parts: list[RenderableType] = []
     for ranking in rankings:
-        parts += [_heading(ranking), _table(ranking, facts)]
+        parts += [_heading(ranking), _table(ranking, facts, width)]
         parts += [Text(f"  note: {printable(note)}", style="yellow") for note in ranking.notes]
         parts.append(Text())
     parts.append(Text(model_line(facts), style="dim"))
@@ -66,19 +74,24 @@ def _heading(ranking: PromptRanking) -> RenderableType:
     return Padding(text, (0, 0, 0, 1))
 
 
-def _table(ranking: PromptRanking, facts: ModelFacts) -> Table:
+def _table(ranking: PromptRanking, facts: ModelFacts, width: int) -> Table:
     has_sigma = any(place.score.sigma is not None for place in ranking.places)
     dimensions = facts.dimensions[:_MAX_DIMENSIONS]
-    table = Table(box=None, pad_edge=True, header_style="dim", expand=False)
-    table.add_column("#", justify="right")
-    table.add_column("image", overflow="ellipsis", no_wrap=True, min_width=12, max_width=34)
-    table.add_column("score", justify="right", no_wrap=True)
-    if has_sigma:
-        table.add_column("±", justify="right", no_wrap=True)
-    for name in dimensions:
-        table.add_column(name, justify="right", no_wrap=True, style="cyan")
-    table.add_column("", width=_BAR_WIDTH)
     values = [place.score.value for place in ranking.places]
+    numbers = ["score", *(["±"] if has_sigma else []), *dimensions]
+    widths = [max(len(name), 7) for name in numbers]
+    rank_width = max(2, len(str(len(values))))
+    # One column of padding on each side of every cell.
+    room = width - (rank_width + sum(widths) + 2 * (len(widths) + 3))
+    longest = max(cell_len(short_name(place.item)) for place in ranking.places)
+    bar_width = 20 if room - 20 >= min(longest, 2 * _MIN_NAME_WIDTH) else 10
+    table = Table(box=None, header_style="dim")
+    table.add_column("#", justify="right", width=rank_width)
+    name_width = max(_MIN_NAME_WIDTH, min(longest, room - bar_width))
+    table.add_column("image", overflow="ellipsis", no_wrap=True, width=name_width)
+    for name, number_width in zip(numbers, widths, strict=True):
+        table.add_column(name, justify="right", no_wrap=True, width=number_width)
+    table.add_column("", width=bar_width)
     for place in ranking.places:
         table.add_row(*_cells(place, dimensions, values, has_sigma=has_sigma))
     return table
@@ -96,7 +109,7 @@ def _cells(
     ]
     if has_sigma:
         cells.append(Text("" if score.sigma is None else number_text(score.sigma)))
-    cells += [Text(number_text(score.dimensions[name])) for name in dimensions]
+    cells += [Text(number_text(score.dimensions[name]), style="cyan") for name in dimensions]
     begin, end = bar_span(score.value, values)
     cells.append(Bar(1.0, begin, end, color="green" if place.rank == 1 else "blue"))
     return cells

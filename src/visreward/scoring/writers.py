@@ -93,13 +93,14 @@ class TableWriter(_WholeWriter):
 
     def finish(self) -> None:
         """Print the rankings, if anything was scored."""
-        from rich.console import Console  # noqa: PLC0415
+        from rich.console import Console
 
-        from visreward.scoring.table import ranking_tables  # noqa: PLC0415
+        from visreward.scoring.table import ranking_tables
 
         rankings = rank_by_prompt(self.items)
         if rankings:
-            Console(file=self.stream).print(ranking_tables(rankings, self.facts))
+            console = Console(file=self.stream)
+            console.print(ranking_tables(rankings, self.facts, width=console.width))
         super().finish()
 
 

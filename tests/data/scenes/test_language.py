@@ -125,11 +125,11 @@ def test_basic_prompt_two_things_says_the_relation(plain_scene: PlainScene) -> N
         Thing("ball", "blue", "large", "rubber"),
         relation="left of",
     )
-    prompts = {
-        basic_prompt(scene, ALL_MENTIONS, np.random.default_rng(seed)) for seed in range(60)
-    }
+    prompts = {basic_prompt(scene, ALL_MENTIONS, np.random.default_rng(seed)) for seed in range(60)}
     assert "two small red metal cubes left of a large blue rubber ball" in prompts
-    assert "a picture of two small red metal cubes to the left of a large blue rubber ball" in prompts
+    assert (
+        "a picture of two small red metal cubes to the left of a large blue rubber ball" in prompts
+    )
 
 
 def test_basic_prompt_relation_not_mentioned_joins_with_and(plain_scene: PlainScene) -> None:
@@ -146,9 +146,7 @@ def test_basic_prompt_relation_not_mentioned_joins_with_and(plain_scene: PlainSc
 def test_askable_kinds_silent_prompt_asks_for_colour_shape_and_binding_only(
     plain_scene: PlainScene,
 ) -> None:
-    scene = sample_swappable(
-        np.random.default_rng(0), split="train", kinds=("binding", "relation")
-    )
+    scene = sample_swappable(np.random.default_rng(0), split="train", kinds=("binding", "relation"))
     assert set(askable_kinds(scene, NO_MENTIONS)) == {"colour", "shape", "binding"}
     assert set(askable_kinds(scene, ALL_MENTIONS)) == set(SWAP_KINDS)
 

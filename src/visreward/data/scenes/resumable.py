@@ -16,6 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from visreward.core.errors import UsageError
+from visreward.data.base import Progress
 from visreward.data.scenes.grammar import SPLITS
 from visreward.data.scenes.render import check_size
 
@@ -118,7 +119,7 @@ def run_jobs(
     output: Path,
     settings: WriteSettings,
     *,
-    progress: Callable[[int], None] | None,
+    progress: Progress | None,
     num_workers: int | None,
 ) -> dict[str, list[Row]]:
     """Do all items in chunks and return the rows of each split, in order.

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from visreward.core.errors import missing_extra
+from visreward.data.base import Arrow, Progress, load_optional, write_parquet
 from visreward.data.scenes.families import plan_caption_family
 from visreward.data.scenes.grammar import SPLITS
 from visreward.data.scenes.render import render
@@ -33,11 +32,11 @@ from visreward.data.scenes.resumable import (
 from visreward.data.scenes.triplets import TripletPlan, plan_triplet, render_triplet
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas
 
 DEFAULT_SHARES = (0.90, 0.05, 0.05)
 EASY_FOLDER, REFINE_FOLDER, TABLE_FOLDER = "pick_easy_img", "pick_refine_img", "Pick-High"
-CAPTION_TABLE_FOLDER, CAPTION_IMAGE_FOLDER = "captions", "caption_img"
+CAPTION_FOLDER = "captions"
 _PNG_LEVEL = 3
 _PICKLE_PROTOCOL = 4
 
@@ -49,7 +48,7 @@ def write_pick_high(
     seed: int,
     size: int = 128,
     shares: tuple[float, float, float] = DEFAULT_SHARES,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
     num_workers: int | None = None,
 ) -> None:
     """Write triplets in the layout of Pick-High.
@@ -75,7 +74,7 @@ def write_pick_high(
         MissingExtraError: if pandas is not installed.
     """
     settings = WriteSettings(kind="pick-high", num=num, seed=seed, size=size, shares=shares)
-    _require("pandas")
+    load_optional("pandas", extra="train")
     folder = Path(output)
     with output_folder(folder, settings) as has_work:
         if not has_work:
@@ -96,13 +95,13 @@ def write_captions(
     seed: int,
     size: int = 64,
     shares: tuple[float, float, float] = DEFAULT_SHARES,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
     num_workers: int | None = None,
 ) -> None:
     """Write families of captioned images.
 
-    `captions/{train,val,test}.parquet` have the columns family (number), image (name of a file in
-    `caption_img/{split}`) and caption; four rows make a family.
+    `captions/{train,val,test}.parquet` have the columns family (number), image (path of a file
+    under `captions`) and caption; four rows make a family.
 
     Args:
         output: Folder, as for `write_pick_high`.
@@ -118,7 +117,7 @@ def write_captions(
         MissingExtraError: if pyarrow is not installed.
     """
     settings = WriteSettings(kind="captions", num=num, seed=seed, size=size, shares=shares)
-    _require("pyarrow")
+    load_optional("pyarrow", extra="train")
     folder = Path(output)
     with output_folder(folder, settings) as has_work:
         if not has_work:
@@ -127,9 +126,7 @@ def write_captions(
             _write_families, folder, settings, progress=progress, num_workers=num_workers
         )
         for split in SPLITS:
-            path = made(folder / CAPTION_TABLE_FOLDER) / f"{split}.parquet"
-            with whole_file(path) as part:
-                _write_parquet(part, rows[split])
+            write_parquet(_table(rows[split]), folder / CAPTION_FOLDER / f"{split}.parquet")
 
 
 def _write_triplets(job: Job) -> list[Row]:
@@ -166,7 +163,7 @@ def _triplet_row(plan: TripletPlan, names: Sequence[str]) -> Row:
 
 
 def _write_families(job: Job) -> list[Row]:
-    folder = made(job.output / CAPTION_IMAGE_FOLDER / job.split)
+    folder = made(job.output / CAPTION_FOLDER / job.split)
     rows: list[Row] = []
     for index in range(job.start, job.stop):
         plan = plan_caption_family(seed=job.settings.seed, split=job.split, index=index)
@@ -174,44 +171,35 @@ def _write_families(job: Job) -> list[Row]:
             path = folder / f"{index:07d}_{member}.png"
             if not path.exists():
                 _write_png(path, render(scene, job.settings.size))
-            rows.append({"family": index, "image": path.name, "caption": caption})
+            rows.append({"family": index, "image": f"{job.split}/{path.name}", "caption": caption})
     return rows
 
 
-def _frame(rows: Sequence[Row]) -> pd.DataFrame:
+def _frame(rows: Sequence[Row]) -> pandas.DataFrame:
     """Return a frame of plain object, int64 and float64 columns.
 
     Equal strings are made one object: a pickle stores a repeated object by reference, and whether
     two equal strings are one object depends on the process that they came from.
     """
-    import pandas as pd
-
+    frames = load_optional("pandas", extra="train")
     columns = {}
     for name in rows[0]:
         values = [row[name] for row in rows]
         if isinstance(values[0], str):
             values = [sys.intern(str(value)) for value in values]
-            columns[name] = pd.Series(values, dtype=object)
+            columns[name] = frames.Series(values, dtype=object)
         else:
-            columns[name] = pd.Series(values)
-    frame = pd.DataFrame(columns)
-    frame.columns = pd.Index([sys.intern(name) for name in columns], dtype=object)
+            columns[name] = frames.Series(values)
+    frame: pandas.DataFrame = frames.DataFrame(columns)
+    frame.columns = frames.Index([sys.intern(name) for name in columns], dtype=object)
     return frame
 
 
-def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pa.table({name: [row[name] for row in rows] for name in rows[0]})
-    pq.write_table(table, path, compression="zstd")
+def _table(rows: Sequence[Row]) -> Arrow:
+    arrow = load_optional("pyarrow", extra="train")
+    return arrow.table({name: [row[name] for row in rows] for name in rows[0]})
 
 
 def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
     with whole_file(path) as part:
         Image.fromarray(image).save(part, format="PNG", optimize=False, compress_level=_PNG_LEVEL)
-
-
-def _require(package: str) -> None:
-    if find_spec(package) is None:
-        raise missing_extra(package, "train")
