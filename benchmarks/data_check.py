@@ -1,4 +1,4 @@
-"""Measure the check of a made-up Pick-High data set: seconds and peak memory.
+"""Measure the check of a made-up Pick-High data set: seconds, CPU seconds and peak memory.
 
 Run: python benchmarks/data_check.py --rows 360000
 The rows have the lengths of the published ones (a prompt of about 10 words, a refined one of
@@ -79,6 +79,7 @@ def measure(folder: Path) -> None:
         "rows": sum(report.counts.values()),
         "ok": report.ok,
         "seconds": round(seconds, 1),
+        "cpu_seconds": round(time.process_time(), 1),
         "peak_mib": round(peak_mib),
     }
     print(json.dumps(result))

@@ -162,7 +162,8 @@ def test_check_prompts_and_images_in_two_splits_are_named(
     val = changed(rows_of("val"), "easy_prompt", 0, "train basic 4")
     val = changed(val, "easy_image_0", 1, "train2_1.png")
     test = changed(rows_of("test"), "refine_prompt", 3, "val refined 2")
-    report = check_pick_high(write_dataset(train=rows_of("train"), val=val, test=test))
+    root = write_dataset(train=rows_of("train"), val=val, test=test)
+    report = check_pick_high(root)
     assert report.problems == (
         Problem(
             kind="prompt in two splits",
@@ -171,13 +172,16 @@ def test_check_prompts_and_images_in_two_splits_are_named(
                 "train and val: basic_prompt 'train basic 4'",
                 "val and test: refined_prompt 'val refined 2'",
             ),
+            is_warning=True,
         ),
         Problem(
             kind="image name in two splits",
             count=1,
             examples=("train and val: pick_easy_img 'train2_1.png'",),
+            is_warning=True,
         ),
     )
+    assert report.ok
 
 
 def test_check_empty_prompts_in_two_splits_are_no_overlap(

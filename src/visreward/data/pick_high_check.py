@@ -50,11 +50,12 @@ def check_pick_high(
 ) -> DatasetReport:
     """Return what is wrong in a Pick-High dataset.
 
-    Looked for: missing and unknown columns (the latter a warning), cells of the wrong type,
-    empty prompts, image files that are not there, labels that are missing or outside [0, 1],
-    rows that repeat another (same prompts, same images), and prompts or image names that are in
-    two splits. Image folders are listed once; no image is touched unless asked for.
-    Deterministic.
+    Problems: missing columns, cells of the wrong type, empty prompts, image files that are not
+    there, labels that are missing or outside [0, 1], rows that repeat another (same prompts,
+    same images). Warnings: unknown columns, and prompts or image names that are in two splits;
+    the same short prompt or name can come up twice by chance, but a row known from training
+    makes a result on the other split worth less. Image folders are listed once; no image is
+    touched unless asked for. Deterministic.
 
     Args:
         path: What `PickHigh` takes.
@@ -254,4 +255,4 @@ def _check_overlap(first: _Split, second: _Split, *, log: ProblemLog) -> None:
             examples = (
                 f"{first.name} and {second.name}: {name} {value.as_py()!r:.80}" for value in shared
             )
-            log.add(kind, examples, count=len(shared))
+            log.add(kind, examples, count=len(shared), is_warning=True)
