@@ -260,7 +260,7 @@ def test_load_without_enough_memory_stops_before_reading(
 ) -> None:
     monkeypatch.setattr(tensors, "free_memory", lambda device: 1000)
     (folder / "model.safetensors").write_bytes(b"not read")
-    with pytest.raises(UsageError, match="GB in float32, but 0.0 GB are free on cpu"):
+    with pytest.raises(UsageError, match=r"GB in float32, but 0\.0 GB are free on cpu"):
         load_native(folder)
 
 

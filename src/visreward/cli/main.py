@@ -31,6 +31,7 @@ COMMANDS = {
     "data": Command("visreward.cli.data:app", "Check, convert, label and make datasets."),
     "train": Command("visreward.cli.train:train", "Train a reward model from a recipe."),
 }
+CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
 class LazyGroup(TyperGroup):
@@ -63,11 +64,13 @@ def load_command(name: str) -> Any:  # noqa: ANN401
     """Import one command of `COMMANDS` and return it as a click command."""
     module, attribute = COMMANDS[name].target.split(":")
     target = getattr(import_module(module), attribute)
-    if not isinstance(target, typer.Typer):
-        single = typer.Typer(add_completion=False)
-        single.command(name)(target)
-        target = single
-    return typer.main.get_command(target)
+    parent = typer.Typer(add_completion=False, context_settings=CONTEXT_SETTINGS)
+    parent.callback()(_listed_only)
+    if isinstance(target, typer.Typer):
+        parent.add_typer(target, name=name)
+    else:
+        parent.command(name)(target)
+    return typer.main.get_group(parent).commands[name]
 
 
 def show_error(message: str) -> None:
@@ -84,7 +87,7 @@ app = typer.Typer(
     name="visreward",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=CONTEXT_SETTINGS,
 )
 
 

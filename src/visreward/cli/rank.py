@@ -59,5 +59,6 @@ def rank(  # noqa: PLR0913 - one parameter for each option
         ),
         open_output=open_output,
         report=report,
+        is_table=output_format is OutputFormat.TABLE,
         show_bar=True,
     )

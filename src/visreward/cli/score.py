@@ -33,7 +33,7 @@ def score(  # noqa: PLR0913 - one parameter for each option
     """
     from visreward.cli.scoring_run import Inputs, ModelChoice, run
     from visreward.core.errors import UsageError
-    from visreward.scoring.formats import choose_format
+    from visreward.scoring.formats import OutputFormat, choose_format
 
     chosen = choose_format(output_format, output)
     if output is not None and rows is not None and output.resolve() == rows.resolve():
@@ -55,5 +55,6 @@ def score(  # noqa: PLR0913 - one parameter for each option
         ),
         open_output=open_output,
         report=report,
+        is_table=output is None and chosen is OutputFormat.TABLE,
         show_bar=output is not None or not sys.stdout.isatty() or not chosen.is_streamed,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, TimeRemainingColumn
 from rich.text import Text
 
+from visreward.cli.console import notes_console, progress_bar
 from visreward.core.errors import UsageError
 from visreward.core.types import Sample
 from visreward.scoring.formats import check_writable
@@ -85,11 +83,6 @@ class ScoringSummary:
             self.items.append(item)
 
 
-def notes_console() -> Console:
-    """Return where everything goes that is not the result: standard error."""
-    return Console(file=sys.stderr, soft_wrap=True, highlight=False)
-
-
 def run(
     inputs: Inputs,
     choice: ModelChoice,
@@ -97,6 +90,7 @@ def run(
     open_output: Callable[[ModelFacts], ScoreWriter],
     report: Path | None,
     show_bar: bool,
+    is_table: bool,
 ) -> None:
     """Score the inputs, write the output and the report, and exit with status 1 on failures.
 
@@ -106,6 +100,7 @@ def run(
         open_output: Makes the writer of the scored items.
         report: HTML page to write, or None.
         show_bar: Whether a progress bar may be shown; it never is off a terminal.
+        is_table: Whether the output is for people, and so holds all remarks itself.
 
     Raises:
         VisrewardError: if the run cannot go on.
@@ -125,7 +120,7 @@ def run(
         from visreward.evaluation.report import write_report
 
         write_report(summary.items, facts, report)
-    _conclude(summary, facts, report)
+    _conclude(summary, None if is_table else facts, report)
     if summary.num_failed:
         raise typer.Exit(1)
 
@@ -188,23 +183,18 @@ def _run_engine(
     show_bar: bool,
     keep_items: bool,
 ) -> ScoringSummary:
-    """Score and write all entries; name each failure as it happens."""
+    """Score and write all entries; name each failure as it happens, and a repeat of it once."""
     console = notes_console()
     summary = ScoringSummary()
-    with Progress(
-        *Progress.get_default_columns()[:-1],
-        TimeRemainingColumn(compact=True),
-        console=console,
-        transient=True,
-        redirect_stdout=False,
-        disable=not (show_bar and console.is_terminal),
-    ) as progress:
-        task = progress.add_task("Scoring", total=total)
+    named: set[str] = set()
+    with progress_bar("Scoring", total=total, console=console, is_shown=show_bar) as advance:
         for item in _items(engine, entries, writer, summary):
             summary.add(item, keep=keep_items)
-            progress.advance(task)
-            if item.error is not None:
-                console.print(_failure(item))
+            advance(1)
+            failure = _failure(item) if item.error is not None else None
+            if failure is not None and failure.plain not in named:
+                named.add(failure.plain)
+                console.print(failure)
     return summary
 
 
@@ -223,13 +213,14 @@ def _items(
         yield item
 
 
-def _conclude(summary: ScoringSummary, facts: ModelFacts, report: Path | None) -> None:
-    """Say on standard error what the scores' reader must know, and what was written."""
+def _conclude(summary: ScoringSummary, facts: ModelFacts | None, report: Path | None) -> None:
+    """Say on standard error what was done, and, given facts, what a reader must know."""
     console = notes_console()
-    for note, count in summary.notes.items():
-        console.print(_remark(note, count))
-    if facts.note:
-        console.print(Text.assemble(("note: ", "yellow"), f"'{facts.name}': {facts.note}"))
+    if facts is not None:
+        for note, count in summary.notes.items():
+            console.print(_remark(note, count))
+        if facts.note:
+            console.print(Text.assemble(("note: ", "yellow"), f"'{facts.name}': {facts.note}"))
     if summary.num_resumed:
         console.print(f"{summary.num_resumed} items were scored before and are kept.")
     if summary.num_failed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,23 +74,19 @@ def score_rows(
 def _batches(
     make: Callable[[int], PictureRow], num: int, num_workers: int
 ) -> Iterator[list[PictureRow]]:
-    """Yield the rows in order, some at a time."""
+    """Yield the rows in order, some at a time; a bounded number of pictures is in memory."""
     if num_workers <= 1:
-        yield from _chunks(map(make, range(num)))
+        for start in range(0, num, ROWS_PER_BATCH):
+            yield [make(index) for index in range(start, min(start + ROWS_PER_BATCH, num))]
         return
-    with multiprocessing.get_context("spawn").Pool(num_workers) as pool:
-        yield from _chunks(pool.imap(make, range(num), chunksize=ROWS_PER_BATCH))
-
-
-def _chunks(rows: Iterator[PictureRow]) -> Iterator[list[PictureRow]]:
-    chunk: list[PictureRow] = []
-    for row in rows:
-        chunk.append(row)
-        if len(chunk) == ROWS_PER_BATCH:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
+        window = 4 * num_workers * ROWS_PER_BATCH
+        for start in range(0, num, window):
+            indices = range(start, min(start + window, num))
+            rows = list(pool.map(make, indices, chunksize=ROWS_PER_BATCH))
+            for first in range(0, len(rows), ROWS_PER_BATCH):
+                yield rows[first : first + ROWS_PER_BATCH]
 
 
 def _loaded(row: PictureRow, picture: NDArray[np.uint8]) -> LoadedSample:

@@ -201,9 +201,10 @@ def _measure(name: str, number: str, span: tuple[float, float], *, is_total: boo
 def _faults(failed: Sequence[ScoredItem]) -> str:
     if not failed:
         return ""
+    # An image that fails with every prompt is one line.
+    reasons = dict.fromkeys((item.name, item.error or "") for item in failed)
     lines = "".join(
-        f"<li><b><bdi>{_text(item.name)}</bdi></b>{_text(item.error or '')}</li>\n"
-        for item in failed
+        f"<li><b><bdi>{_text(name)}</bdi></b>{_text(reason)}</li>\n" for name, reason in reasons
     )
     return f'<section>\n<h2>Not scored</h2>\n<ul class="faults">\n{lines}</ul>\n</section>\n'
 

@@ -28,7 +28,7 @@ class Strict(BaseModel):
 class TokenizerConfig(Strict):
     """A tokenizer of our own, trained on the prompts of the training split."""
 
-    vocab_size: PositiveInt = 1200
+    vocab_size: int = Field(default=1200, ge=514)
     context: PositiveInt = 77
 
 

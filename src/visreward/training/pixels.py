@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -173,7 +172,7 @@ def _decode(
     loader = DataLoader(
         _Decoded(paths, reader),
         batch_size=CHUNK,
-        num_workers=min(os.cpu_count() or 1, 8) if len(paths) > CHUNK else 0,
+        num_workers=min(torch.get_num_threads(), 8) if len(paths) > CHUNK else 0,
         collate_fn=list,
     )
     done = 0

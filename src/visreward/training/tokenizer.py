@@ -20,7 +20,8 @@ def train_tokenizer(prompts: Iterable[str], *, vocab_size: int) -> CLIPTokenizer
 
     Args:
         prompts: Text to learn merges from.
-        vocab_size: Wanted number of tokens, special tokens included; at least 514.
+        vocab_size: Largest number of tokens, special tokens included; the 514 that every text
+            needs are there in any case.
     """
     reference = CLIPTokenizer().backend_tokenizer
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -38,7 +39,8 @@ def train_tokenizer(prompts: Iterable[str], *, vocab_size: int) -> CLIPTokenizer
             show_progress=False,
         ),
     )
-    merges = [tuple(merge) for merge in json.loads(trained.to_str())["model"]["merges"]]
+    found = json.loads(trained.to_str())["model"]["merges"]
+    merges = [tuple(merge) for merge in found[: max(vocab_size - len(base) - 2, 0)]]
     tokens = dict.fromkeys([*base, *("".join(merge) for merge in merges)])
     vocab = {token: number for number, token in enumerate([*tokens, START, END])}
     return CLIPTokenizer(vocab=vocab, merges=merges)  # type: ignore[arg-type]  # pairs are what the backend takes

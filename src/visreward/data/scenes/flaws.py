@@ -122,9 +122,10 @@ def _blown_highlights(image: Picture, level: int, rng: np.random.Generator) -> P
     """Expose so that a share of the pixels clips to white, and let the light spread."""
     clipped = (0.03, 0.10, 0.22, 0.38, 0.58)[level]
     least = (1.08, 1.20, 1.38, 1.65, 2.10)[level] * rng.uniform(0.97, 1.03)
+    most = (1.16, 1.45, 1.90, 2.60, 4.00)[level]
     bright = image.max(axis=2)
     white_point = max(float(np.quantile(bright, 1 - clipped)), 40.0)
-    gain = max(least, 255.0 / white_point)
+    gain = min(max(least, 255.0 / white_point), most)
     exposed: Picture = np.clip(image * np.float32(gain), 0, 255)
     spread = _as_image(exposed).filter(ImageFilter.GaussianBlur(0.03 * _side(image)))
     glow = np.asarray(spread, np.float32) - 160

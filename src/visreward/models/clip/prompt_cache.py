@@ -1,0 +1,90 @@
+"""Text features of recent prompts, kept for as long as the weights stay what they are.
+
+Shape letters: D features.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextFeature:
+    """What the text tower makes of one prompt.
+
+    Attributes:
+        feature: (D,) float32, un-normalised, without gradient.
+        num_tokens: Token count before cutting, end and start tokens included.
+    """
+
+    feature: Tensor
+    num_tokens: int
+
+
+class PromptCache:
+    """The text features of the prompts used last.
+
+    Copies and pickles of a cache are empty.
+    """
+
+    def __init__(self, max_prompts: int) -> None:
+        self.max_prompts = max_prompts
+        self._kept: OrderedDict[str, TextFeature] = OrderedDict()
+        self._made_by: tuple[object, ...] | None = None
+
+    def __reduce__(self) -> tuple[type[PromptCache], tuple[int]]:
+        return PromptCache, (self.max_prompts,)
+
+    def known(
+        self, prompts: Sequence[str], *, weights: Sequence[Tensor], batch_invariant: bool
+    ) -> dict[str, TextFeature]:
+        """Return what is kept of some prompts; all is forgotten first if the weights changed.
+
+        Args:
+            prompts: The prompts looked for.
+            weights: Everything that a text feature is computed from.
+            batch_invariant: Whether features must be those of a prompt that was encoded alone.
+        """
+        marks = _marks(weights)
+        made_by = None if marks is None else (batch_invariant, *marks)
+        if made_by is None or made_by != self._made_by:
+            self.clear()
+        self._made_by = made_by
+        found: dict[str, TextFeature] = {}
+        for prompt in prompts:
+            feature = self._kept.get(prompt)
+            if feature is not None:
+                self._kept.move_to_end(prompt)
+                found[prompt] = feature
+        return found
+
+    def keep(self, features: Mapping[str, TextFeature]) -> None:
+        """Keep features made by the weights that `known` saw last, at the cost of the oldest."""
+        self._kept.update(features)
+        while len(self._kept) > self.max_prompts:
+            self._kept.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
+
+
+@torch.no_grad()
+def _marks(weights: Sequence[Tensor]) -> list[object] | None:
+    """Return values of which one changes when a weight changes; None if that cannot be told.
+
+    torch counts the changes of a tensor, except those made through `.data`; for them the first
+    number of each tensor is compared too. Tensors made in inference mode have no such count.
+    """
+    if any(weight.is_inference() for weight in weights):
+        return None
+    firsts = torch.cat([weight.as_strided((1,), (1,)) for weight in weights]).tolist()
+    return [
+        (weight.data_ptr(), weight._version, weight.dtype, first)
+        for weight, first in zip(weights, firsts, strict=True)
+    ]

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from visreward.core.errors import UnknownNameError
+from visreward.models.catalog import catalog, find_row
+from visreward.models.kinds import MODEL_KINDS
+from visreward.models.layouts import LAYOUTS
+
+
+@pytest.mark.parametrize("name", list(catalog()))
+def test_catalog_row_is_complete(name: str) -> None:
+    row = catalog()[name]
+    kind = MODEL_KINDS.get(row.kind)
+    assert row.note
+    assert row.licence
+    assert row.paper.startswith("https://")
+    assert row.score_range[0] < row.score_range[1]
+    assert row.memory_gb.float32 > row.memory_gb.bfloat16 > 0
+    assert set(row.parts) == set(kind.part_kinds)
+    assert row.needs_prompt == (row.kind not in {"hp", "laion-aesthetic"})
+    assert {find_row(part).kind for part in row.parts.values()} == set(kind.part_kinds.values())
+
+
+@pytest.mark.parametrize("name", [row.name for row in catalog().values() if not row.builtin])
+def test_catalog_released_row_has_a_layout_of_its_kind(name: str) -> None:
+    row = catalog()[name]
+    assert row.layout is not None
+    assert LAYOUTS[row.layout].kind == row.kind
+    assert bool(row.hub_files()) != bool(row.parts)
+
+
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+def test_catalog_has_a_row_for_each_layout(layout: str) -> None:
+    assert find_row(layout).layout == layout
+
+
+def test_catalog_downloads_what_the_layout_reads() -> None:
+    for row in catalog().values():
+        if row.layout is None or row.weights is None or row.backbone is None:
+            continue
+        for file in LAYOUTS[row.layout].files:
+            source = row.weights if file.place == "checkpoint" else row.backbone
+            assert any(set(names) <= set(file.names) for names in source.files), row.name
+
+
+def test_catalog_builtin_models_say_what_they_know() -> None:
+    builtin = {row.name: row.note for row in catalog().values() if row.builtin}
+    assert set(builtin) == {"clip-mini", "ict-mini", "hp-mini", "ict-hp-mini"}
+    assert all("synthetic scenes only" in note for note in builtin.values())
+
+
+def test_catalog_unknown_name_gets_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"'pickskore'. Did you mean 'pickscore'\?"):
+        find_row("pickskore")
+
+
+def test_catalog_reading_imports_no_torch() -> None:
+    code = (
+        "import sys; from visreward.models.catalog import catalog; catalog(); "
+        "import visreward.cli.models; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
