@@ -47,8 +47,7 @@ def test_help_lists_every_command(call: Call) -> None:
 def test_command_help_is_its_own(call: Call, name: str) -> None:
     result = call(name, "--help")
     assert result.exit_code == 0
-    assert f"visreward-command {name}" in result.stdout or f" {name} " in result.stdout
-    assert "OPTIONS" in result.stdout
+    assert f" {name} [OPTIONS]" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -63,10 +62,7 @@ def test_help_imports_no_large_package(arguments: list[str]) -> None:
 
 def test_help_imports_no_command() -> None:
     ours = {name for name in imported_by("--help") if name.startswith("visreward")}
-    assert ours == {"visreward", "visreward.cli", "visreward.cli.main"} | {
-        "visreward.core",
-        "visreward.core.errors",
-    }
+    assert ours == {"visreward", "visreward.cli", "visreward.cli.main"}
 
 
 def test_command_imports_no_other_command() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visreward.core.errors import DataError, NonFiniteError, ShapeError, UsageError
@@ -49,6 +49,7 @@ def test_labels_negative_scores_and_cosines_give_zero() -> None:
     assert (labels.r1[0], labels.r2[0]) == (0.0, 0.0)
 
 
+@settings(deadline=None)
 @given(scores=SCORES, theta=st.floats(1e-3, 10.0))
 def test_labels_are_in_range_and_in_order(
     scores: list[tuple[float, float, float]], theta: float

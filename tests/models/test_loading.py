@@ -140,5 +140,5 @@ def test_device_number_selects_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_dtype_unknown_name_is_refused() -> None:
     assert find_dtype("float16") == torch.float16
-    with pytest.raises(UsageError, match="Unknown dtype 'fp8'. Choose one of: float32, bfloat16"):
+    with pytest.raises(UsageError, match=r"Unknown dtype 'fp8'\. Choose one of: float32, bfloat16"):
         find_dtype("fp8")

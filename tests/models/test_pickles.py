@@ -162,7 +162,7 @@ def test_convert_child_gets_no_secrets_and_no_input(
         return subprocess.CompletedProcess(command, 0, stdout='{"left_out": []}\n', stderr="")
 
     monkeypatch.setenv("HF_TOKEN", "secret")
-    monkeypatch.setattr(pickles.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     convert_pickle(tmp_path / "w.bin", tmp_path / "out.safetensors")
     assert "HF_TOKEN" not in seen["env"]
     assert seen["stdin"] == subprocess.DEVNULL

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import torch
@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPModel
 
-from tests.models.conftest import TinyRelease
 from visreward.core.errors import (
     ModelNotFoundError,
     UnknownNameError,
@@ -28,6 +27,9 @@ from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.heads import LinearStack
 from visreward.models.released import ImportReport, import_released
 from visreward.models.weights import load_native
+
+if TYPE_CHECKING:
+    from tests.models.conftest import TinyRelease
 
 
 def import_tiny(
@@ -48,7 +50,7 @@ class Reference:
     def __init__(self, folder: Path, weights: dict[str, Tensor]) -> None:
         self.clip = CLIPModel.from_pretrained(folder)
         self.clip.load_state_dict(weights)
-        self.clip.eval()
+        self.clip.train(False)
 
     @torch.inference_mode()
     def cosines(self, model: CLIPRewardModel, samples: list[Sample]) -> Tensor:

@@ -54,7 +54,7 @@ def change_config(folder: Path, change: dict[str, Any]) -> None:
 
 def change_weights(folder: Path, change: dict[str, torch.Tensor | None]) -> None:
     path = folder / "model.safetensors"
-    weights: dict[str, torch.Tensor | None] = dict(load_file(path)) | change
+    weights: dict[str, torch.Tensor | None] = {**load_file(path), **change}
     save_file({name: value for name, value in weights.items() if value is not None}, path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from PIL import Image
 from rich.console import Console
 
 from visreward.models.clip.family import CLIPRewardModel
-from visreward.training.batches import Row, read_rows
+from visreward.training.batches import read_rows
 from visreward.training.build import build_model
 from visreward.training.config import DataConfig, ModelConfig, TrainConfig, parse_config
 from visreward.training.feeds import Feed
@@ -138,16 +138,38 @@ def model_values(kind: str, *, stem: bool = True) -> dict[str, Any]:
     return values
 
 
+def build_tiny(kind: str, *, stem: bool = True, seed: int = 3) -> CLIPRewardModel:
+    """Return a random model of a kind."""
+    prompts = [f"a smooth and clean {name} square" for name in NAMES]
+    config = ModelConfig.model_validate(model_values(kind, stem=stem))
+    return build_model(config, prompts, seed=seed)
+
+
+def build_feed(
+    model: CLIPRewardModel, folder: Path, *, split: str = "train", **options: Any
+) -> Feed:
+    """Return a feed of a data set as a model sees it."""
+    names = ("cache_pixels", "max_skip_fraction", "num_workers")
+    is_captions = (folder / "captions").is_dir()
+    config = DataConfig(
+        format="captions" if is_captions else "pick-high",
+        path=folder,
+        **{name: options.pop(name) for name in names if name in options},
+    )
+    rows = read_rows(config, split, options.pop("limit", None))
+    reader = PixelReader(inputs=model.pixel_inputs, rule=model.facts.reading)
+    settings = {"batch_size": 6, "seed": 0, **options}
+    return Feed(rows, reader, config=config, **settings)
+
+
 @pytest.fixture(scope="session")
 def tiny_model() -> Callable[..., CLIPRewardModel]:
-    """Return a function that builds a random model of a kind."""
+    return build_tiny
 
-    def build(kind: str, *, stem: bool = True, seed: int = 3) -> CLIPRewardModel:
-        prompts = [f"a smooth and clean {name} square" for name in NAMES]
-        config = ModelConfig.model_validate(model_values(kind, stem=stem))
-        return build_model(config, prompts, seed=seed)
 
-    return build
+@pytest.fixture(scope="session")
+def make_feed() -> Callable[..., Feed]:
+    return build_feed
 
 
 OBJECTIVES: dict[str, dict[str, Any]] = {
@@ -157,53 +179,33 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 }
 
 
+def build_recipe(kind: str, *, data: Path, output: Path, **sections: Any) -> TrainConfig:
+    """Return the recipe of a short run; sections are merged in."""
+    values: dict[str, Any] = {
+        "output": output,
+        "model": model_values(kind),
+        "data": {"format": "captions" if kind == "clipscore" else "pick-high", "path": data},
+        "objective": OBJECTIVES[kind],
+        "optim": {"steps": 6, "batch_size": 6, "learning_rate": 1e-2},
+        "precision": "float32",
+        "device": "cpu",
+        "validate_every": 3,
+        "save_every": 2,
+        "log_every": 1,
+    }
+    for name, section in sections.items():
+        is_merged = isinstance(section, dict) and isinstance(values.get(name), dict)
+        values[name] = {**values[name], **section} if is_merged else section
+    return parse_config(values)
+
+
 @pytest.fixture
 def recipe(pick_high: Path, captions: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
-    """Return a function that makes the recipe of a run on tiny data; sections are merged in."""
+    """Return a function that makes the recipe of a run on tiny data in `tmp_path`."""
 
-    def make(kind: str, **sections: Any) -> TrainConfig:
-        is_captions = kind == "clipscore"
-        values: dict[str, Any] = {
-            "output": tmp_path / "run",
-            "model": model_values(kind),
-            "data": {
-                "format": "captions" if is_captions else "pick-high",
-                "path": captions if is_captions else pick_high,
-            },
-            "objective": OBJECTIVES[kind],
-            "optim": {"steps": 6, "batch_size": 6, "learning_rate": 1e-2},
-            "precision": "float32",
-            "device": "cpu",
-            "validate_every": 3,
-            "save_every": 2,
-            "log_every": 1,
-        }
-        for name, section in sections.items():
-            is_merged = isinstance(section, dict) and isinstance(values.get(name), dict)
-            values[name] = {**values[name], **section} if is_merged else section
-        return parse_config(values)
-
-    return make
-
-
-@pytest.fixture
-def make_feed() -> Callable[..., Feed]:
-    """Return a function that makes a feed as a model sees it."""
-
-    def make(
-        model: CLIPRewardModel, folder: Path, *, split: str = "train", **options: Any
-    ) -> Feed:
-        names = ("cache_pixels", "max_skip_fraction", "num_workers")
-        is_captions = (folder / "captions").is_dir()
-        config = DataConfig(
-            format="captions" if is_captions else "pick-high",
-            path=folder,
-            **{name: options.pop(name) for name in names if name in options},
-        )
-        rows: list[Row] = read_rows(config, split, options.pop("limit", None))
-        reader = PixelReader(inputs=model.pixel_inputs, rule=model.facts.reading)
-        settings = {"batch_size": 6, "seed": 0, **options}
-        return Feed(rows, reader, config=config, **settings)
+    def make(kind: str, *, run: str = "run", **sections: Any) -> TrainConfig:
+        data = captions if kind == "clipscore" else pick_high
+        return build_recipe(kind, data=data, output=tmp_path / run, **sections)
 
     return make
 
@@ -214,6 +216,9 @@ def quiet() -> Console:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
+def _one_thread() -> Iterator[None]:
     """Keep sums in one order, whatever the machine."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -102,8 +102,10 @@ class Ranked:
     score: Score
 
 
-def load_sample(sample: Sample, facts: ModelFacts) -> LoadedSample:
-    """Decode a sample's pictures by the model's reading rule.
+def load_sample(
+    sample: Sample, facts: ModelFacts, *, shared: LoadedSample | None = None
+) -> LoadedSample:
+    """Decode a sample's pictures by the model's reading rule; `shared` has the same image, or None.
 
     Raises:
         InputError: if a picture cannot be read, the model needs a prompt and it is blank, or a
@@ -123,15 +125,14 @@ def load_sample(sample: Sample, facts: ModelFacts) -> LoadedSample:
             f"A source image was given, but '{facts.name}' scores single images. "
             "Leave the source image out, or use a model that scores edits."
         )
-    image = read_image(sample.image, rule=facts.reading)
-    source, source_key = None, None
-    if sample.source_image is not None:
-        source = read_image(sample.source_image, rule=facts.reading)
-        source_key = content_key(sample.source_image)
+    image = read_image(sample.image, rule=facts.reading) if shared is None else shared.image
+    given = sample.source_image
+    source = None if given is None else read_image(given, rule=facts.reading)
+    source_key = None if given is None else content_key(given)
     return LoadedSample(
         prompt=sample.prompt,
         image=image,
-        image_key=content_key(sample.image),
+        image_key=content_key(sample.image) if shared is None else shared.image_key,
         source_image=source,
         source_key=source_key,
     )
@@ -163,17 +164,19 @@ class RewardModel(nn.Module, abc.ABC):
 
     facts: ModelFacts
 
+    batch_invariant: bool = False
+    """Whether each item goes through the model alone, for scores with equal bits in any batch."""
+
     def __init__(self, facts: ModelFacts) -> None:
         super().__init__()
         self.facts = facts
-        self.batch_invariant = False
 
     @abc.abstractmethod
-    def preprocess(self, samples: Sequence[LoadedSample]) -> Any:  # each family has its own batch
+    def preprocess(self, samples: Sequence[LoadedSample]) -> Any:  # noqa: ANN401  a family's own batch
         """Turn decoded samples into the tensors that `forward` takes."""
 
     @abc.abstractmethod
-    def forward(self, batch: Any) -> RewardOutput:  # each family has its own batch
+    def forward(self, batch: Any) -> RewardOutput:  # noqa: ANN401  a family's own batch
         """Score one batch; differentiable, keeps the samples' order."""
 
     @abc.abstractmethod
@@ -195,7 +198,7 @@ class RewardModel(nn.Module, abc.ABC):
 
     def save(self, folder: Path) -> None:
         """Write the model as a native folder, which `load_model` reads."""
-        from visreward.models.weights import save_native  # noqa: PLC0415  weights import this file
+        from visreward.models.weights import save_native  # weights import this file
 
         save_native(self, folder)
 
@@ -204,7 +207,7 @@ class RewardModel(nn.Module, abc.ABC):
         """Return where the weights are."""
         return next(self.parameters()).device
 
-    def describe(self, **changes: Any) -> None:  # any field of ModelFacts
+    def describe(self, **changes: Any) -> None:  # noqa: ANN401  any field of ModelFacts
         """Replace some of the model's facts."""
         self.facts = replace(self.facts, **changes)
 
@@ -223,16 +226,13 @@ class RewardModel(nn.Module, abc.ABC):
                 "batch. Check the weights, or use dtype float32."
             )
         sigmas = None if output.log_sigma is None else output.log_sigma.exp().tolist()
-        parts = None if output.dimensions is None else output.dimensions.tolist()
+        none = output.mu.new_empty(len(output.mu), 0)
+        parts = (none if output.dimensions is None else output.dimensions).tolist()
         return [
             Score(
                 value=value,
                 sigma=None if sigmas is None else sigmas[row],
-                dimensions=(
-                    {}
-                    if parts is None
-                    else dict(zip(self.facts.dimensions, parts[row], strict=True))
-                ),
+                dimensions=dict(zip(self.facts.dimensions, parts[row], strict=True)),
                 model=self.facts.name,
                 revision=self.facts.revision,
                 notes=output.notes[row] if output.notes else (),
@@ -261,7 +261,11 @@ class RewardModel(nn.Module, abc.ABC):
         keys = [content_key(sample.image) for sample in wanted]
         scores: dict[int, Score] = {}
         for indices in group_by_image(keys, batch_size):
-            loaded = [load_sample(wanted[index], self.facts) for index in indices]
+            loaded: list[LoadedSample] = []
+            for index in indices:
+                # Samples of one image follow each other.
+                shared = loaded[-1] if loaded and loaded[-1].image_key == keys[index] else None
+                loaded.append(load_sample(wanted[index], self.facts, shared=shared))
             scores.update(zip(indices, self.score_batch(loaded), strict=True))
         return [scores[index] for index in range(len(wanted))]
 
@@ -281,8 +285,7 @@ class RewardModel(nn.Module, abc.ABC):
         samples = [
             Sample(prompt=prompt, image=image, source_image=source_image) for image in images
         ]
-        scores = self.score(samples, batch_size=batch_size)
-        return order(scores)
+        return order(self.score(samples, batch_size=batch_size))
 
 
 def order(scores: Sequence[Score]) -> list[Ranked]:

@@ -78,7 +78,7 @@ def _jpeg_blocks(image: Picture, level: int, rng: np.random.Generator) -> Pictur
     rows, columns = _coarse_shape(image)
     small = _as_image(image).resize((columns, rows), Image.Resampling.BOX)
     buffer = BytesIO()
-    small.save(buffer, "JPEG", quality=quality, subsampling=2)
+    small.save(buffer, "JPEG", quality=quality, subsampling=2 if level else 0)
     damage = np.asarray(Image.open(buffer), np.float32) - np.asarray(small, np.float32)
     return image + _enlarged(damage, image, Image.Resampling.NEAREST)
 
@@ -121,8 +121,8 @@ def _bad_crop(image: Picture, level: int, rng: np.random.Generator) -> Picture:
 def _blown_highlights(image: Picture, level: int, rng: np.random.Generator) -> Picture:
     """Expose so that a share of the pixels clips to white, and let the light spread."""
     clipped = (0.03, 0.10, 0.22, 0.38, 0.58)[level]
-    least = (1.08, 1.20, 1.38, 1.65, 2.10)[level] * rng.uniform(0.97, 1.03)
-    most = (1.16, 1.45, 1.90, 2.60, 4.00)[level]
+    least = (1.06, 1.15, 1.30, 1.55, 2.00)[level] * rng.uniform(0.97, 1.03)
+    most = (1.12, 1.30, 1.60, 2.20, 3.50)[level]
     bright = image.max(axis=2)
     white_point = max(float(np.quantile(bright, 1 - clipped)), 40.0)
     gain = min(max(least, 255.0 / white_point), most)

@@ -17,6 +17,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig
 from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
 
 from visreward.core.errors import UsageError
+from visreward.models.clip.onednn import use_onednn
 
 _TOWER_FIELDS = (
     "hidden_size",
@@ -148,6 +149,7 @@ class CLIPBackbone(nn.Module):
                     f"{embeddings.patch_size}. Give log2(patch size) layers."
                 )
             embeddings.patch_embedding = ConvStem(config.stem, embeddings.embed_dim)
+        use_onednn(self.clip)
 
     @property
     def has_text(self) -> bool:
@@ -180,3 +182,8 @@ class CLIPBackbone(nn.Module):
         assert isinstance(self.clip, CLIPModel)
         pooled = self.clip.text_model(input_ids=input_ids).pooler_output
         return self.clip.text_projection(pooled)  # type: ignore[no-any-return]
+
+    def text_weights(self) -> list[Tensor]:
+        """Return every weight that `text_features` reads."""
+        assert isinstance(self.clip, CLIPModel)
+        return [*self.clip.text_model.parameters(), *self.clip.text_projection.parameters()]

@@ -123,6 +123,16 @@ class ICTHP(RewardModel):
         self.ict = ict
         self.hp = hp
 
+    @property
+    def batch_invariant(self) -> bool:
+        """Return whether each item goes through both parts alone."""
+        return self.ict.batch_invariant and self.hp.batch_invariant
+
+    @batch_invariant.setter
+    def batch_invariant(self, wanted: bool) -> None:
+        self.ict.batch_invariant = wanted
+        self.hp.batch_invariant = wanted
+
     def preprocess(self, samples: Sequence[LoadedSample]) -> ICTHPBatch:
         """Collect the distinct images and prompts of some samples."""
         ict = self.ict.preprocess(samples)
@@ -148,8 +158,8 @@ class ICTHP(RewardModel):
     @classmethod
     def from_config(
         cls,
-        config: dict[str, Any],  # JSON values
-        facts: ModelFacts,
+        config: dict[str, Any],  # noqa: ARG003  the interface
+        facts: ModelFacts,  # noqa: ARG003  the interface
         folder: Path,
     ) -> ICTHP:
         """Refuse: this model is built from its parts."""

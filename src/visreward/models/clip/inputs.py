@@ -106,10 +106,9 @@ class PixelInputs:
         margin = 3 * math.ceil(max(scale, 1)) + 1
         first, last = max(0, math.floor(start) - margin), min(long, math.ceil(stop) + margin)
         target[axis] -= 2 * spare
-        if axis == 0:
-            window, box = (first, 0, last, short), (start - first, 0, stop - first, short)
-        else:
-            window, box = (0, first, short, last), (0, start - first, short, stop - first)
+        window = (first, 0, last, short) if axis == 0 else (0, first, short, last)
+        start, stop = start - first, stop - first
+        box = (start, 0.0, stop, short) if axis == 0 else (0.0, start, short, stop)
         return image.crop(window).resize((target[0], target[1]), resample, box=box)
 
     def _padded(self, image: Image.Image) -> Image.Image:
@@ -148,7 +147,9 @@ class TextInputs:
         if self.cleaning == "none":
             return prompt
         text = html.unescape(html.unescape(ftfy.fix_text(prompt))).strip()
-        return re.sub(r"\s+", " ", text).strip().lower()
+        text = re.sub(r"\s+", " ", text).strip().lower()
+        # open_clip cuts these between sign and letter; transformers would keep each in one piece.
+        return re.sub(r"<\|(startoftext|endoftext)\|>", r"<| \1 |>", text)
 
     def token_ids(self, prompts: Sequence[str]) -> tuple[Tensor, list[int]]:
         """Return token ids padded to the longest prompt, and each prompt's uncut token count.

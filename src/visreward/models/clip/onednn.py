@@ -48,7 +48,7 @@ class OneDNNMLP(CLIPMLP):
         """Return (M, L, D) of (M, L, D)."""
         # Adapters put another layer in the place of fc1; they get the ordinary order of things.
         if type(self.fc1) is not OneDNNLinear or torch.is_grad_enabled():
-            return super().forward(hidden_states)  # type: ignore[no-any-return]
+            return super().forward(hidden_states)
         return self.fc2(self.fc1(hidden_states, activation="gelu"))  # type: ignore[no-any-return]
 
 
@@ -61,15 +61,14 @@ class OneDNNPatchEmbedding(nn.Conv2d):
         height, width = input.shape[-2:]
         if not _applies(input, self.weight) or height % high or width % wide:
             return super().forward(input)
+        rows, columns = height // high, width // wide
         patches = (
-            input.unflatten(3, (width // wide, wide))
-            .unflatten(2, (height // high, high))
+            input.reshape(-1, self.in_channels, rows, high, columns, wide)
             .permute(0, 2, 4, 1, 3, 5)
-            .flatten(3)
-            .flatten(1, 2)
+            .reshape(-1, rows * columns, self.in_channels * high * wide)
         )
         features = _linear(patches, self.weight.flatten(1), self.bias, "none")
-        return features.transpose(1, 2).unflatten(2, (height // high, width // wide))
+        return features.transpose(1, 2).reshape(-1, self.out_channels, rows, columns)
 
 
 def use_onednn(tower: nn.Module) -> None:
@@ -116,7 +115,7 @@ def _applies(inputs: Tensor, weight: Tensor) -> bool:
         and inputs.numel() > 0
         and _is_supported(inputs.dtype)
         and not torch.is_autocast_enabled("cpu")
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
     )
 
 

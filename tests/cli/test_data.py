@@ -1,0 +1,96 @@
+"""visreward data: make, check, convert."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from visreward.core.images import read_image
+from visreward.data.captions import Captions
+from visreward.data.pick_high import PickHigh
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def dataset(call: Call, tmp_path: Path) -> Path:
+    """Make a small dataset with the command itself."""
+    folder = tmp_path / "scenes"
+    result = call(
+        "data", "make-scenes", "pick-high", "--output", folder, "--num", "6", "--seed", "1",
+        "--size", "64", "--workers", "1",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == ""
+    return folder
+
+
+def test_make_scenes_pick_high_writes_what_the_reader_reads(dataset: Path) -> None:
+    reader = PickHigh(dataset)
+    triplets = [triplet for split in ("train", "val", "test") for triplet in reader.split(split)]
+    assert len(triplets) == 6
+    assert read_image(triplets[0].winning_image).size == (64, 64)
+
+
+def test_make_scenes_captions_writes_what_the_reader_reads(call: Call, tmp_path: Path) -> None:
+    folder = tmp_path / "captions"
+    result = call(
+        "data", "make-scenes", "captions", "--output", folder, "--num", "4", "--seed", "1",
+        "--workers", "1",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    families = [
+        family for split in ("train", "val", "test") for family in Captions(folder).split(split)
+    ]
+    assert len(families) == 4
+
+
+def test_make_scenes_impossible_setting_exits_with_2(call: Call, tmp_path: Path) -> None:
+    result = call(
+        "data", "make-scenes", "captions", "--output", tmp_path / "x", "--num", "4", "--seed", "1",
+        "--size", "8",
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: ")
+
+
+def test_check_whole_dataset_is_ok(call: Call, dataset: Path) -> None:
+    result = call("data", "check", "pick-high", dataset)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0].startswith("pick-high  rows: train ")
+    assert result.stdout.splitlines()[-1] == "ok"
+
+
+def test_check_missing_and_torn_images_are_named(call: Call, dataset: Path) -> None:
+    first, second = sorted((dataset / "pick_easy_img" / "train").iterdir())[:2]
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:50])
+    result = call("data", "check", "pick-high", dataset)
+    assert result.exit_code == 1
+    assert "missing image, 1 times" in result.stdout
+    assert first.name in result.stdout
+    result = call("data", "check", "pick-high", dataset, "--open-images", "--format", "json")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert found["ok"] is False
+    named = " ".join(example for problem in found["problems"] for example in problem["examples"])
+    assert first.name in named
+    assert second.name in named
+
+
+def test_check_absent_dataset_exits_with_2(call: Call, tmp_path: Path) -> None:
+    result = call("data", "check", "pick-high", tmp_path / "absent")
+    assert result.exit_code == 2
+    assert "absent" in result.stderr
+
+
+def test_convert_tables_hold_the_same_triplets(call: Call, dataset: Path, tmp_path: Path) -> None:
+    result = call("data", "convert", "pick-high", dataset, "--output", tmp_path / "parquet")
+    assert result.exit_code == 0
+    assert result.stderr.count("Wrote ") == 3
+    converted = PickHigh(tmp_path / "parquet", images=dataset)
+    assert list(converted.split("train")) == list(PickHigh(dataset).split("train"))

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import save_file
+from torch import ones
+from typer.testing import CliRunner, Result
+
+from visreward.cli.models import app
+from visreward.core.errors import ModelNotFoundError, UnknownNameError
+from visreward.models.catalog import catalog
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISREWARD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_list_as_json_is_one_document_with_every_model() -> None:
+    result = run("list", "--format", "json")
+    assert result.exit_code == 0
+    rows = {row["name"]: row for row in json.loads(result.stdout)}
+    assert list(rows) == list(catalog())
+    assert rows["laion-aesthetic"]["score_range"] == [None, None]
+    assert rows["ict"]["hub"][0] == "8y/ICT@main"
+    assert rows["ict-hp"]["parts"] == {"ict": "ict", "hp": "hp"}
+
+
+def test_list_as_table_names_every_model() -> None:
+    result = run("list")
+    assert result.exit_code == 0
+    assert all(name in result.stdout for name in catalog())
+    assert "on the hub" in result.stdout
+
+
+def test_list_notices_an_imported_copy(tmp_path: Path) -> None:
+    folder = tmp_path / "cache/models/ict@main"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    files = {
+        row["name"]: row["files"] for row in json.loads(run("list", "--format", "json").stdout)
+    }
+    assert files["ict"] == "here"
+    assert files["ict-hp"] == "on the hub"
+
+
+def test_show_name_prints_facts_and_links() -> None:
+    result = run("show", "pickscore")
+    assert result.exit_code == 0
+    assert "-100 to 100" in result.stdout
+    assert "yuvalkirstain/PickScore_v1@main" in result.stdout
+
+
+def test_show_name_as_json_is_one_document() -> None:
+    assert json.loads(run("show", "hp", "--format", "json").stdout)["needs_prompt"] is False
+
+
+def test_show_folder_prints_facts_and_card(tmp_path: Path) -> None:
+    facts = {
+        "name": "mine",
+        "needs_prompt": False,
+        "needs_source": False,
+        "dimensions": [],
+        "score_range": [0, None],
+        "fidelity": "paper",
+        "licence": "MIT",
+        "note": "knows nothing",
+    }
+    config = {"format_version": 1, "model": "hp", "facts": facts, "config": {}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "README.md").write_text("# The card\n\nTrained on nothing.")
+    result = run("show", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert "knows nothing" in result.stdout
+    assert "Trained on nothing." in result.stdout
+
+
+def test_show_misspelt_name_gets_the_nearest() -> None:
+    result = run("show", "hpsv3")
+    assert isinstance(result.exception, UnknownNameError)
+    assert "Did you mean 'hpsv2'" in str(result.exception)
+
+
+def test_import_without_weights_stops_and_writes_nothing(tmp_path: Path) -> None:
+    save_file({"weight": ones(1)}, tmp_path / "other.safetensors")
+    result = run(
+        *("import", "ict", "--checkpoint", str(tmp_path), "--backbone", str(tmp_path)),
+        *("--output", str(tmp_path / "out")),
+    )
+    assert isinstance(result.exception, ModelNotFoundError)
+    assert not (tmp_path / "out").exists()
