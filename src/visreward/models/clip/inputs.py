@@ -147,9 +147,7 @@ class TextInputs:
         if self.cleaning == "none":
             return prompt
         text = html.unescape(html.unescape(ftfy.fix_text(prompt))).strip()
-        text = re.sub(r"\s+", " ", text).strip().lower()
-        # open_clip cuts these between sign and letter; transformers would keep each in one piece.
-        return re.sub(r"<\|(startoftext|endoftext)\|>", r"<| \1 |>", text)
+        return re.sub(r"\s+", " ", text).strip().lower()
 
     def token_ids(self, prompts: Sequence[str]) -> tuple[Tensor, list[int]]:
         """Return token ids padded to the longest prompt, and each prompt's uncut token count.
