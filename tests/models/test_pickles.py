@@ -128,7 +128,8 @@ def test_convert_older_layout_with_shared_and_strided_tensors_keeps_values(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"plain text, no weights", "holds no weights that can be read"),
+        (b"plain text, no weights", "holds something other than tensors"),
+        (b"", "holds no weights that can be read"),
         ([torch.ones(2)], "expected a state dict, found list"),
         ({"weight": 3}, "the entry 'weight' is a int"),
         ({"weight": torch.ones(2).to_sparse()}, "is not a plain one"),

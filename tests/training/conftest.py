@@ -179,12 +179,12 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 }
 
 
-def build_recipe(kind: str, *, data: Path, output: Path, **sections: Any) -> TrainConfig:
+def build_recipe(kind: str, *, folder: Path, output: Path, **sections: Any) -> TrainConfig:
     """Return the recipe of a short run; sections are merged in."""
     values: dict[str, Any] = {
         "output": output,
         "model": model_values(kind),
-        "data": {"format": "captions" if kind == "clipscore" else "pick-high", "path": data},
+        "data": {"format": "captions" if kind == "clipscore" else "pick-high", "path": folder},
         "objective": OBJECTIVES[kind],
         "optim": {"steps": 6, "batch_size": 6, "learning_rate": 1e-2},
         "precision": "float32",
@@ -204,8 +204,8 @@ def recipe(pick_high: Path, captions: Path, tmp_path: Path) -> Callable[..., Tra
     """Return a function that makes the recipe of a run on tiny data in `tmp_path`."""
 
     def make(kind: str, *, run: str = "run", **sections: Any) -> TrainConfig:
-        data = captions if kind == "clipscore" else pick_high
-        return build_recipe(kind, data=data, output=tmp_path / run, **sections)
+        folder = captions if kind == "clipscore" else pick_high
+        return build_recipe(kind, folder=folder, output=tmp_path / run, **sections)
 
     return make
 

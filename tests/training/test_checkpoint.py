@@ -115,9 +115,10 @@ def test_checkpoint_killed_while_it_is_put_in_place_falls_back_to_the_one_before
             left -= 1
             return rename(self, target)
 
-        with monkeypatch.context() as patch, pytest.raises(Killed):
+        with monkeypatch.context() as patch:
             patch.setattr(Path, "rename", counted)
-            save_checkpoint(state, tmp_path)
+            with pytest.raises(Killed):
+                save_checkpoint(state, tmp_path)
 
     step(state)
     killed_saves()
@@ -142,9 +143,10 @@ def test_replace_folder_keeps_the_old_one_while_there_is_no_other(
     def killed(self: Path, target: Path) -> Path:
         raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", killed)
-        replace_folder(building, place)
+        with pytest.raises(Killed):
+            replace_folder(building, place)
     assert old.is_dir()
     replace_folder(building, place)
     assert place.is_dir()

@@ -57,9 +57,7 @@ def test_frozen_ict_scores_equal_computing_them_at_the_step(
     feed.extra[ICT_SCORES] = frozen_ict_scores(ict, make_feed(ict, pick_high), folder=tmp_path)
     batch = feed[2]
     cached = HPObjective(hp, HPConfig(name="hp")).scores_of_ict(batch)
-    computed = HPObjective(hp, HPConfig(name="hp"), ict=ict).scores_of_ict(
-        replace(batch, extra={})
-    )
+    computed = HPObjective(hp, HPConfig(name="hp"), ict=ict).scores_of_ict(replace(batch, extra={}))
     assert cached is not None
     assert computed is not None
     assert cached.shape == (6, 3)

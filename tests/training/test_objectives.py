@@ -213,9 +213,7 @@ def test_hp_loss_equals_the_loss_by_hand(
     hp, ict = hp_model(tiny_model).eval(), tiny_model("ict", seed=5).eval()
     feed = make_feed(hp, pick_high)
     batch = feed[0]
-    config = HPConfig(
-        name="hp", fidelity=fidelity, hp_weight=0.5, ict_hp_weight=2.0, margin=0.2
-    )
+    config = HPConfig(name="hp", fidelity=fidelity, hp_weight=0.5, ict_hp_weight=2.0, margin=0.2)
     result = HPObjective(hp, config, ict=ict).eval()(batch)
     assert batch.pixels is not None
     logits = torch.stack([hp.logits(images) for images in batch.pixels])

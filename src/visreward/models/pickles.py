@@ -102,7 +102,7 @@ def convert_pickle(path: Path, output: Path, *, time_limit_s: float = TIME_LIMIT
     answer = json.loads(lines[-1])
     if "unsafe" in answer:
         raise UnsafePickleError(
-            f"{path} was not loaded: it holds more than tensors and plain containers "
+            f"{path} was not loaded: it holds something other than tensors and plain containers "
             f"({answer['unsafe']}). Get the weights as safetensors, or from another source."
         )
     if "damaged" in answer:

@@ -45,7 +45,7 @@ def triplet_cosines(
     """Return the cosines that the labels of one split are made of.
 
     Args:
-        model: A model with image and text tower.
+        model: A model with image and text tower; it is put into evaluation mode.
         path: Pick-High folder.
         split: train, val or test.
         progress: Called with (rows done, rows).
@@ -60,6 +60,7 @@ def triplet_cosines(
             f"{len(cache.failed)} image(s) of split '{split}' cannot be read, so they cannot be "
             f"labelled. Correct them first. One of them: {first}"
         )
+    model.eval()
     columns: list[list[torch.Tensor]] = [[], [], []]
     for start in range(0, len(triplets), ROWS_PER_CHUNK):
         rows = triplets[start : start + ROWS_PER_CHUNK]
@@ -99,6 +100,8 @@ def label_pick_high(
     Raises:
         UsageError: if theta is not above 0, or images cannot be read.
     """
+    if theta is not None and not theta > 0:
+        raise UsageError(f"theta is {theta}. Give a cosine above 0, such as 0.3.")
     for split in splits or PickHigh(path).splits:
         cosines = triplet_cosines(model, path, split, progress=progress)
         if theta is None:

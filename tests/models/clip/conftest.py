@@ -135,7 +135,7 @@ def make_inputs(tokenizer: CLIPTokenizer) -> Callable[[int], tuple[PixelInputs, 
 def random_backbone(tokenizer: CLIPTokenizer) -> Callable[..., CLIPBackbone]:
     """Build a backbone with random weights, wide enough to use every kernel's vector path."""
 
-    def make(**vision: Any) -> CLIPBackbone:
+    def make(*, projection_dim: int = 96, image_only: bool = False, **vision: Any) -> CLIPBackbone:
         torch.manual_seed(0)
         tower = {
             "hidden_size": 128,
@@ -153,7 +153,12 @@ def random_backbone(tokenizer: CLIPTokenizer) -> Callable[..., CLIPBackbone]:
             "pad_token_id": tokenizer.pad_token_id,
         }
         picture = {**tower, "image_size": 64, "patch_size": 16, **vision}
-        config = CLIPBackboneConfig(vision=picture, text=text, projection_dim=96)
-        return CLIPBackbone(config).eval()
+        return CLIPBackbone(
+            CLIPBackboneConfig(
+                vision=picture,
+                text=None if image_only else text,
+                projection_dim=projection_dim,
+            )
+        ).eval()
 
     return make

@@ -145,7 +145,9 @@ def test_same_as_compares_settings_and_fit() -> None:
 
 
 @pytest.mark.parametrize("cleaning", ["open_clip", "none"])
-@pytest.mark.parametrize("prompt", ["<|endoftext|> a red cube", "a <|startoftext|>red<|endoftext|>"])
+@pytest.mark.parametrize(
+    "prompt", ["<|endoftext|> a red cube", "a <|startoftext|>red<|endoftext|>"]
+)
 def test_token_ids_special_tokens_in_prompt_are_plain_text(
     tokenizer: CLIPTokenizer, cleaning: Any, prompt: str
 ) -> None:

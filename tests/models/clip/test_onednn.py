@@ -178,7 +178,11 @@ def test_use_onednn_other_convolutions_are_left_alone(options: dict[str, int]) -
 
 @torch.no_grad()
 def test_mlp_other_layer_in_its_place_is_called(calls: list[str]) -> None:
-    mlp = CLIPMLP(CLIPVisionConfig(hidden_size=16, intermediate_size=32, num_attention_heads=4, hidden_act="gelu"))
+    mlp = CLIPMLP(
+        CLIPVisionConfig(
+            hidden_size=16, intermediate_size=32, num_attention_heads=4, hidden_act="gelu"
+        )
+    )
     use_onednn(mlp)
     assert type(mlp) is OneDNNMLP
     inputs = torch.randn(2, 3, 16)
