@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -83,7 +81,7 @@ def write_captions(folder: Path) -> Path:
                 seed = 50_000 + 10_000 * number + 4 * family + member
                 write_square(folder / "captions" / name, colour, seed=seed)
                 rows.append({"family": family, "image": name, "caption": f"a {colour} square"})
-        pq.write_table(pa.Table.from_pylist(rows), folder / "captions" / f"{split}.parquet")
+        pd.DataFrame(rows).to_parquet(folder / "captions" / f"{split}.parquet")
     return folder
 
 

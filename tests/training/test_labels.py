@@ -92,7 +92,8 @@ def test_labels_without_theta_take_the_median_of_the_first_split(
     for split in ("train", "val"):
         source = PickHigh(folder).split(split).label_source
         assert source is not None
-        assert (source.model, source.theta) == ("tiny-ict", pytest.approx(0.2))
+        assert source.model == "tiny-ict"
+        assert source.theta == pytest.approx(0.2)
 
 
 def test_labels_of_a_model_in_training_mode_use_its_kept_statistics(

@@ -283,6 +283,7 @@ def test_train_mode_leaves_batch_statistics_of_frozen_parts(
         objective.train()
         stem = hp.backbone.clip.vision_model.embeddings.patch_embedding
         norm = next(part for part in stem if isinstance(part, nn.BatchNorm2d))
+        assert norm.running_mean is not None
         before = norm.running_mean.clone()
         objective(make_feed(hp, pick_high)[0])
         assert hp.head.layers[1].training

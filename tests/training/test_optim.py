@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from visreward.models.clip.family import CLIPRewardModel
+from visreward.models.clip.hp import HP
 from visreward.training.config import FreezeConfig, OptimConfig
 from visreward.training.optim import (
     count_parameters,
@@ -102,6 +103,7 @@ def test_optimizer_holds_each_trained_parameter_once_and_decays_matrices_only(
 
 def test_count_parameters_splits_trained_and_frozen(tiny_model: MakeModel) -> None:
     model = tiny_model("hp")
+    assert isinstance(model, HP)
     total = sum(parameter.numel() for parameter in model.parameters())
     assert count_parameters(model) == (total, 0)
     model.head.requires_grad_(requires_grad=False)

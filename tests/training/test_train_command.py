@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -75,7 +76,7 @@ def test_train_command_unknown_recipe_lists_the_known_ones() -> None:
 def test_train_command_without_the_extra_says_how_to_install_it(
     recipe_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find = extras.find_spec
+    find = importlib.util.find_spec
     monkeypatch.setattr(
         extras, "find_spec", lambda name: None if name == "tensorboard" else find(name)
     )

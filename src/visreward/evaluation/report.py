@@ -88,7 +88,9 @@ def _head(items: Sequence[ScoredItem], failed: Sequence[ScoredItem], facts: Mode
     counts = f"{len(items) - len(failed)} scored"
     if failed:
         counts += f", {len(failed)} failed"
-    note = f'<p class="note">{_text(facts.note)}</p>' if facts.note else ""
+    note = ""
+    if facts.note:
+        note = f'<p class="note"><b>{_text(facts.name)}</b>: {_text(facts.note)}</p>'
     return f"""<!doctype html>
 <html lang="en">
 <head>

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType, gather_object
+from accelerate.utils import DistributedType, broadcast_object_list, gather_object
 from rich.console import Console
 from torch import Tensor
 
@@ -226,7 +226,9 @@ class Trainer:
         self.wrapped.train()
         if num_rows == 0:
             raise DataError(f"None of the {len(feed.rows)} validation rows can be read.")
-        return {name: total / num_rows for name, total in sums.items()}
+        metrics = {name: total / num_rows for name, total in sums.items()}
+        # Batch statistics differ between processes; what the main process saves is what counts.
+        return broadcast_object_list([metrics])[0]  # type: ignore[no-any-return]
 
     def _validation_batches(self) -> Iterator[Batch]:
         feed = self.validation_feed
