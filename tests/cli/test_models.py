@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from visreward.cli.models import app
 from visreward.core.errors import ModelNotFoundError, UnknownNameError
 from visreward.models.catalog import catalog
+from visreward.models.layouts import LAYOUTS
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +87,11 @@ def test_show_misspelt_name_gets_the_nearest() -> None:
     result = run("show", "hpsv3")
     assert isinstance(result.exception, UnknownNameError)
     assert "Did you mean 'hpsv2'" in str(result.exception)
+
+
+def test_import_help_names_every_layout() -> None:
+    text = run("import", "--help").stdout
+    assert all(name in text for name in LAYOUTS)
 
 
 def test_import_without_weights_stops_and_writes_nothing(tmp_path: Path) -> None:

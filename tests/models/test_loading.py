@@ -46,7 +46,7 @@ def test_load_builtin_of_parts_finds_its_siblings(
     ict_hp.hp.save(builtin / "hp-mini")
     (builtin / "ict-hp-mini").mkdir()
     parts = {"ict": "../ict-mini", "hp": "../hp-mini"}
-    write_parts("ict-hp", ict_hp.facts, builtin / "ict-hp-mini", parts=parts)
+    write_parts(ict_hp.facts, builtin / "ict-hp-mini", kind="ict-hp", parts=parts)
     got = load_model("ict-hp-mini").score(samples)
     assert [score.value for score in got] == [score.value for score in ict_hp.score(samples)]
 
@@ -60,7 +60,7 @@ def test_load_builtin_of_parts_names_the_missing_part(ict_hp: ICTHP, builtin: Pa
     ict_hp.ict.save(builtin / "ict-mini")
     (builtin / "ict-hp-mini").mkdir()
     parts = {"ict": "../ict-mini", "hp": "../hp-mini"}
-    write_parts("ict-hp", ict_hp.facts, builtin / "ict-hp-mini", parts=parts)
+    write_parts(ict_hp.facts, builtin / "ict-hp-mini", kind="ict-hp", parts=parts)
     with pytest.raises(ModelNotFoundError, match="no hp-mini in"):
         load_model("ict-hp-mini")
 

@@ -92,7 +92,7 @@ def test_convert_crafted_pickle_is_refused_and_leaves_no_trace(
     write(source, marker)
     before = set(tmp_path.iterdir())
     with pytest.raises(UnsafePickleError, match=r"weights\.bin was not loaded"):
-        convert_pickle(source, tmp_path / "out.safetensors")
+        convert_pickle(source, output=tmp_path / "out.safetensors")
     assert set(tmp_path.iterdir()) == before
 
 
@@ -106,7 +106,7 @@ def test_convert_crafted_pickle_runs_when_really_unpickled(tmp_path: Path) -> No
 def test_convert_nested_half_weights_keeps_bits_and_names_the_rest(tmp_path: Path) -> None:
     weights = {"a": torch.randn(3, 4).half(), "b": torch.arange(5)}
     torch.save({"state_dict": weights, "epoch": 7, "name": "x"}, tmp_path / "w.pt")
-    left_out = convert_pickle(tmp_path / "w.pt", tmp_path / "out.safetensors")
+    left_out = convert_pickle(tmp_path / "w.pt", output=tmp_path / "out.safetensors")
     converted = load_file(tmp_path / "out.safetensors")
     assert left_out == ["epoch", "name"]
     assert converted.keys() == weights.keys()
@@ -120,7 +120,7 @@ def test_convert_older_layout_with_shared_and_strided_tensors_keeps_values(
     whole = torch.randn(4, 6)
     weights = {"whole": whole, "part": whole[1:], "turned": whole.T}
     torch.save(weights, tmp_path / "w.bin", _use_new_zipfile_serialization=False)
-    assert convert_pickle(tmp_path / "w.bin", tmp_path / "out.safetensors") == []
+    assert convert_pickle(tmp_path / "w.bin", output=tmp_path / "out.safetensors") == []
     converted = load_file(tmp_path / "out.safetensors")
     assert all(torch.equal(converted[name], value) for name, value in weights.items())
 
@@ -143,14 +143,14 @@ def test_convert_file_without_weights_says_what_it_is(
     else:
         torch.save(content, tmp_path / "w.bin")
     with pytest.raises(WeightsError, match=message):
-        convert_pickle(tmp_path / "w.bin", tmp_path / "out.safetensors")
+        convert_pickle(tmp_path / "w.bin", output=tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
 
 
 def test_convert_slow_reading_is_stopped(tmp_path: Path) -> None:
     torch.save({"weight": torch.ones(2)}, tmp_path / "w.bin")
     with pytest.raises(WeightsError, match="took longer than"):
-        convert_pickle(tmp_path / "w.bin", tmp_path / "out.safetensors", time_limit_s=0.01)
+        convert_pickle(tmp_path / "w.bin", output=tmp_path / "out.safetensors", time_limit_s=0.01)
 
 
 def test_convert_child_gets_no_secrets_and_no_input(
@@ -164,7 +164,7 @@ def test_convert_child_gets_no_secrets_and_no_input(
 
     monkeypatch.setenv("HF_TOKEN", "secret")
     monkeypatch.setattr(subprocess, "run", run)
-    convert_pickle(tmp_path / "w.bin", tmp_path / "out.safetensors")
+    convert_pickle(tmp_path / "w.bin", output=tmp_path / "out.safetensors")
     assert "HF_TOKEN" not in seen["env"]
     assert seen["stdin"] == subprocess.DEVNULL
     assert seen["command"][0] == sys.executable

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NEEDED_MEMORY = 12e9
 NEEDED_DISK = 14e9
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def vit_h_config() -> CLIPConfig:

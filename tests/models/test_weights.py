@@ -333,7 +333,7 @@ def test_load_parts_beside_the_folder_are_found(
     ict_hp.hp.save(tmp_path / "hp-mini")
     (tmp_path / "both").mkdir()
     parts = {"ict": "../ict-mini", "hp": "../hp-mini"}
-    write_parts("ict-hp", ict_hp.facts, tmp_path / "both", parts=parts)
+    write_parts(ict_hp.facts, tmp_path / "both", kind="ict-hp", parts=parts)
     got = load_native(tmp_path / "both").score(samples)
     assert [score.value for score in got] == [score.value for score in ict_hp.score(samples)]
 
@@ -390,8 +390,8 @@ def test_fill_without_dtype_keeps_the_numbers_and_their_dtype() -> None:
     weights = {"weight": torch.ones(3, 2).bfloat16(), "bias": torch.arange(3.0)}
     fill(
         model,
-        {name: tuple(value.shape) for name, value in weights.items()},
-        weights.__getitem__,
+        shapes={name: tuple(value.shape) for name, value in weights.items()},
+        read=weights.__getitem__,
         source="test",
     )
     assert model.weight.dtype == torch.bfloat16

@@ -241,6 +241,25 @@ def test_run_long_stream_reads_and_decodes_only_so_far_ahead(
     assert most_alive <= 2 * 4
 
 
+def test_run_pictures_in_memory_are_let_go_once_scored(
+    model: ColourModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "preprocess", Forgetful(model))
+    given: list[weakref.ref[Image.Image]] = []
+
+    def stream() -> Iterator[Sample]:
+        for number in range(400):
+            picture = Image.new("RGB", (2 + number // 256, 2), (number % 256, 0, 0))
+            given.append(weakref.ref(picture))
+            yield Sample(prompt="a", image=picture)
+
+    most_alive = 0
+    for _ in ScoringEngine(model, batch_size=4).run(stream()):
+        most_alive = max(most_alive, sum(ref() is not None for ref in given))
+    assert len(given) == 400
+    assert most_alive <= 3 * 64
+
+
 class Forgetful:
     """Preprocess without keeping the pictures, as real models do."""
 

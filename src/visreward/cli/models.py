@@ -29,14 +29,14 @@ Format = Annotated[ListFormat, typer.Option("--format", metavar="FORMAT", help="
 @app.command("list")
 def list_models(*, output_format: Format = ListFormat.TABLE) -> None:
     """List all models by name."""
-    from visreward.models.catalog import catalog  # noqa: PLC0415
+    from visreward.models.catalog import catalog
 
     rows = catalog().values()
     if output_format is ListFormat.JSON:
         typer.echo(json.dumps([_values(row) for row in rows], indent=2))
         return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("name", no_wrap=True, style="bold")
@@ -58,7 +58,7 @@ def show_model(
     output_format: Format = ListFormat.TABLE,
 ) -> None:
     """Show what is known about a model, and its card where it has one."""
-    from visreward.models.catalog import catalog, find_row  # noqa: PLC0415
+    from visreward.models.catalog import catalog, find_row
 
     if name in catalog():
         values, folder = _values(catalog()[name]), _folder(catalog()[name])
@@ -69,9 +69,9 @@ def show_model(
     if output_format is ListFormat.JSON:
         typer.echo(json.dumps(values, indent=2))
         return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.markdown import Markdown  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.markdown import Markdown
+    from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="dim", no_wrap=True)
@@ -116,7 +116,7 @@ def import_model(
     ] = False,
 ) -> None:
     """Turn released weights into a native folder that every command loads."""
-    from visreward.models.released import import_released  # noqa: PLC0415
+    from visreward.models.released import import_released
 
     report = import_released(
         layout, checkpoint=checkpoint, backbone=backbone, output=output, force=force
@@ -130,14 +130,14 @@ def import_model(
 
 
 def _folder(row: CatalogRow) -> Path:
-    from visreward.models.catalog import BUILTIN_FOLDER  # noqa: PLC0415
-    from visreward.models.hub import copy_folder  # noqa: PLC0415
+    from visreward.models.catalog import BUILTIN_FOLDER
+    from visreward.models.hub import copy_folder
 
     return BUILTIN_FOLDER / row.name if row.builtin else copy_folder(row)
 
 
 def _status(row: CatalogRow) -> str:
-    from visreward.models.catalog import find_row  # noqa: PLC0415
+    from visreward.models.catalog import find_row
 
     rows = [find_row(part) for part in row.parts.values()] or [row]
     is_there = all((_folder(part) / "config.json").is_file() for part in rows)
@@ -168,7 +168,7 @@ def _values(row: CatalogRow) -> dict[str, Any]:  # JSON values
 
 
 def _native_values(folder: Path) -> dict[str, Any]:  # JSON values
-    from visreward.models.native_config import read_config  # noqa: PLC0415
+    from visreward.models.native_config import read_config
 
     config = read_config(folder)
     return {

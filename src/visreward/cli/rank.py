@@ -44,12 +44,9 @@ def rank(  # noqa: PLR0913 - one parameter for each option
         is_json = output_format is OutputFormat.JSON
         return (RankingJsonWriter if is_json else TableWriter)(None, facts)
 
+    prompts = () if prompt is None else (prompt,)
     run(
-        Inputs(
-            images=tuple(images or ()),
-            prompts=() if prompt is None else (prompt,),
-            source=source,
-        ),
+        Inputs(images=tuple(images or ()), prompts=prompts, source=source),
         ModelChoice(
             name=model,
             batch_size=batch_size,

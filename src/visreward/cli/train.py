@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -20,12 +21,14 @@ def train(
 
     Recipes: clip-mini, ict-mini, hp-mini (the models that ship), ict, hp (full size).
     """
-    from visreward.core.extras import require_extra  # noqa: PLC0415
+    from visreward.core.extras import require_extra
 
     require_extra("train", "accelerate", "pydantic", "tensorboard", "yaml", "pyarrow")
-    from visreward.training.config import load_config  # noqa: PLC0415
-    from visreward.training.run import train as run_training  # noqa: PLC0415
+    from visreward.training.config import load_config
+    from visreward.training.run import train as run_training
 
     config = load_config(recipe, overrides or [])
     metrics = run_training(config, recipe=Path(recipe).stem)
-    typer.echo(json.dumps({"output": str(config.output), "metrics": metrics}, indent=2))
+    if os.environ.get("RANK", "0") == "0":
+        # Of several processes of a launcher, one speaks.
+        typer.echo(json.dumps({"output": str(config.output), "metrics": metrics}, indent=2))

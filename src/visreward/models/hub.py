@@ -28,7 +28,7 @@ class Snapshot:
 
 def cache_folder() -> Path:
     """Return the folder of imported models; it need not exist."""
-    from huggingface_hub import constants  # noqa: PLC0415  slow to import
+    from huggingface_hub import constants
 
     chosen = os.environ.get("VISREWARD_CACHE")
     base = Path(chosen).expanduser() if chosen else Path(constants.HF_HOME) / "visreward"
@@ -60,7 +60,7 @@ def obtain(row: CatalogRow, *, revision: str | None = None) -> Path:
         ModelNotFoundError: if there is no copy and the files cannot be downloaded.
         UsageError: if a revision is asked for of a model made of parts.
     """
-    from visreward.models.native_config import is_native_folder  # noqa: PLC0415  imports torch
+    from visreward.models.native_config import is_native_folder
 
     folder = copy_folder(row, revision)
     if row.parts:
@@ -76,20 +76,20 @@ def obtain(row: CatalogRow, *, revision: str | None = None) -> Path:
 
 
 def _obtain_parts(row: CatalogRow, folder: Path) -> None:
-    from visreward.models.native_config import is_native_folder  # noqa: PLC0415  imports torch
-    from visreward.models.released import released_facts  # noqa: PLC0415  imports torch
-    from visreward.models.weights import write_parts  # noqa: PLC0415  imports torch
+    from visreward.models.native_config import is_native_folder
+    from visreward.models.released import released_facts
+    from visreward.models.weights import write_parts
 
     parts = {name: obtain(find_row(part)) for name, part in row.parts.items()}
     if not is_native_folder(folder):
         folder.mkdir(parents=True, exist_ok=True)
         relative = {name: f"../{part.name}" for name, part in parts.items()}
-        write_parts(row.kind, released_facts(row.name), folder, parts=relative)
+        write_parts(released_facts(row.name), folder, kind=row.kind, parts=relative)
 
 
 def _download_and_import(row: CatalogRow, folder: Path, revision: str | None) -> None:
-    from visreward.models.native_config import Origin, is_native_folder  # noqa: PLC0415
-    from visreward.models.released import import_released  # noqa: PLC0415  imports torch
+    from visreward.models.native_config import Origin, is_native_folder
+    from visreward.models.released import import_released
 
     assert row.weights is not None
     assert row.backbone is not None
@@ -113,23 +113,19 @@ def _download_and_import(row: CatalogRow, folder: Path, revision: str | None) ->
 
 
 def _fetch(row: CatalogRow, files: HubFiles, revision: str, folder: Path) -> Snapshot:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415  slow to import
-    from huggingface_hub.errors import DryRunError  # noqa: PLC0415  slow to import
+    from huggingface_hub import HfApi, snapshot_download
 
-    every_name = [name for names in files.files for name in names]
+    # HTTPError is that of httpx, under whichever name the hub's client depends on it.
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+
     try:
-        listed = snapshot_download(
-            files.repo, revision=revision, allow_patterns=every_name, dry_run=True
-        )
-    except DryRunError as error:
-        return _cached(row, files, revision, folder, reason=_first_line(error.__cause__ or error))
-    except OSError as error:
-        raise _not_found(row, files, folder, reason=_first_line(error)) from error
-    there = {entry.filename for entry in listed}
+        there = set(HfApi().list_repo_files(files.repo, revision=revision))
+    except (OSError, HTTPError) as error:
+        return _cached(row, files, revision, folder, reason=_first_line(error))
     chosen = [_choose(row, files, names, there, folder) for names in files.files]
     try:
         path = Path(snapshot_download(files.repo, revision=revision, allow_patterns=chosen))
-    except OSError as error:
+    except (OSError, HTTPError) as error:
         raise _not_found(row, files, folder, reason=_first_line(error)) from error
     return Snapshot(folder=path, commit=path.name)
 
@@ -149,7 +145,7 @@ def _cached(
     row: CatalogRow, files: HubFiles, revision: str, folder: Path, *, reason: str
 ) -> Snapshot:
     """Return the files from the hub's own cache, where somebody downloaded or copied them."""
-    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415  slow to import
+    from huggingface_hub import try_to_load_from_cache
 
     root: Path | None = None
     for names in files.files:
@@ -169,7 +165,7 @@ def _cached(
 def _not_found(
     row: CatalogRow, files: HubFiles, folder: Path, *, reason: str
 ) -> ModelNotFoundError:
-    from huggingface_hub import constants  # noqa: PLC0415  slow to import
+    from huggingface_hub import constants
 
     downloads = " and ".join(
         f"`hf download {needed.repo} {' '.join(names[0] for names in needed.files)}`"

@@ -57,7 +57,7 @@ _REFUSED_EVENTS: Final = (
 _GLOBAL: Final = re.compile(r"(?:GLOBAL|class|function|global)\s+`?([A-Za-z_][\w.]*)")
 
 
-def convert_pickle(path: Path, output: Path, *, time_limit_s: float = TIME_LIMIT_S) -> list[str]:
+def convert_pickle(path: Path, *, output: Path, time_limit_s: float = TIME_LIMIT_S) -> list[str]:
     """Write the tensors of a pickled state dict to a safetensors file.
 
     Args:

@@ -121,7 +121,7 @@ def _import_parts(
         )
         for part, of in layout.parts.items()
     }
-    write_parts(layout.kind, facts, work, parts={part: part for part in layout.parts})
+    write_parts(facts, work, kind=layout.kind, parts={part: part for part in layout.parts})
     return ImportReport(
         output=work,
         read=tuple(dict.fromkeys(path for report in reports.values() for path in report.read)),
@@ -152,8 +152,8 @@ def _import_one(
         model = _empty_model(layout, facts, backbone)
         fill(
             model,
-            {name: tuple(tensor.shape) for name, tensor in tensors.items()},
-            tensors.__getitem__,
+            shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
+            read=tensors.__getitem__,
             source=", ".join(str(path) for path in found.values()),
         )
         save_native(model, work, origin=origin)
@@ -170,7 +170,7 @@ def _read(file: WeightsFile, path: Path, converted: Path, layout: Layout) -> Tra
     if path.suffix == ".safetensors":
         converted = path
     else:
-        beside = convert_pickle(path, converted)
+        beside = convert_pickle(path, output=converted)
     with opened(converted):
         tensors = load_file(converted)
     translated = to_ours(tensors, file.key_map, without=() if layout.text_cleaning else _TEXT_TOWER)

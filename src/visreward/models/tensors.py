@@ -48,9 +48,9 @@ def without_weights() -> Iterator[None]:
 
 def fill(
     model: nn.Module,
+    *,
     shapes: Mapping[str, tuple[int, ...]],
     read: Callable[[str], Tensor],
-    *,
     source: str,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
@@ -135,8 +135,8 @@ def fill_from_file(
     with opened(path) as file:
         fill(
             model,
-            {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()},  # noqa: SIM118
-            file.get_tensor,
+            shapes={name: tuple(file.get_slice(name).get_shape()) for name in file.keys()},  # noqa: SIM118
+            read=file.get_tensor,
             source=str(path),
             device=device,
             dtype=dtype,

@@ -57,7 +57,7 @@ def save_native(
     for name, part in parts.items():
         save_native(part, folder / name, dtype=dtype)
     if parts:
-        write_parts(model.kind, model.facts, folder, parts={name: name for name in parts})
+        write_parts(model.facts, folder, kind=model.kind, parts={name: name for name in parts})
         return
     model.save_processors(folder)
     write_weights(model, folder / WEIGHTS_NAME, dtype=dtype)
@@ -67,13 +67,13 @@ def save_native(
     )
 
 
-def write_parts(kind: str, facts: ModelFacts, folder: Path, *, parts: Mapping[str, str]) -> None:
+def write_parts(facts: ModelFacts, folder: Path, *, kind: str, parts: Mapping[str, str]) -> None:
     """Write the config.json of a model whose parts are native folders of their own.
 
     Args:
-        kind: The registry name of the model's class.
         facts: Facts about the whole.
         folder: Where to write, an existing folder.
+        kind: The registry name of the model's class.
         parts: Folder of each part: a name inside `folder`, or `../` and the name of a sibling.
     """
     write_config(NativeConfig(kind=kind, facts=facts, parts=parts), folder)

@@ -15,7 +15,7 @@ import torch
 from visreward.core.errors import InputError, NonFiniteError, UsageError
 from visreward.core.images import content_key
 from visreward.core.types import Sample, Score
-from visreward.models.base import LoadedSample, RewardModel, group_by_image, load_sample
+from visreward.models.base import LoadedSample, RewardModel, load_sample
 from visreward.scoring.records import RowError, ScoredItem, sample_name
 
 T = TypeVar("T")
@@ -28,9 +28,11 @@ _MIN_WINDOW = 64
 
 @dataclass(slots=True)
 class _Outcome:
-    """Where the result of one distinct (image, prompt) goes; its repeats share it."""
+    """Where the result of one distinct (image, prompt) goes; its repeats share it.
 
-    sample: Sample
+    It holds no sample: outcomes are remembered for long, and a sample may hold a picture.
+    """
+
     score: Score | None = None
     error: str | None = None
 
@@ -43,6 +45,7 @@ class _Row:
     entry: Sample | RowError
     keys: Future[tuple[str, str]] | None = None
     outcome: _Outcome | None = None
+    is_repeat: bool = False
 
     def is_done(self) -> bool:
         """Return whether the result is known; a row without an outcome has failed."""
@@ -52,11 +55,19 @@ class _Row:
 
 
 @dataclass(slots=True)
+class _Job:
+    """One distinct (image, prompt) to score."""
+
+    sample: Sample
+    outcome: _Outcome
+
+
+@dataclass(slots=True)
 class _Group:
     """One distinct image on its way through a thread, and what it is scored for."""
 
     loading: Future[LoadedSample]
-    outcomes: list[_Outcome]
+    jobs: list[_Job]
 
 
 class ScoringEngine:
@@ -124,47 +135,45 @@ class ScoringEngine:
         """Plan each window's batches and start decoding; queue its rows for the result."""
         remembered: OrderedDict[tuple[str, str, str], _Outcome] = OrderedDict()
         for window in windows:
-            fresh: list[_Outcome] = []
-            images: list[str] = []
+            jobs: dict[str, list[_Job]] = {}
             for row in window:
-                image_key = self._assign(row, remembered)
-                if image_key is not None and row.outcome is not None:
-                    fresh.append(row.outcome)
-                    images.append(image_key)
+                self._assign(row, remembered, jobs)
             rows.extend(window)
+            groups = list(jobs.values())
             # A window of nothing but repeats still makes a batch, so that its rows are handed on.
-            for places in group_by_image(images, self.batch_size) or [[]]:
-                groups: dict[str, list[_Outcome]] = {}
-                for place in places:
-                    groups.setdefault(images[place], []).append(fresh[place])
+            for start in range(0, max(len(groups), 1), self.batch_size):
                 yield [
-                    _Group(pool.submit(load_sample, outcomes[0].sample, self.model.facts), outcomes)
-                    for outcomes in groups.values()
+                    _Group(pool.submit(load_sample, group[0].sample, self.model.facts), group)
+                    for group in groups[start : start + self.batch_size]
                 ]
 
     def _assign(
-        self, row: _Row, remembered: OrderedDict[tuple[str, str, str], _Outcome]
-    ) -> str | None:
-        """Give a row its outcome; return the key of its pictures where there is work to do."""
+        self,
+        row: _Row,
+        remembered: OrderedDict[tuple[str, str, str], _Outcome],
+        jobs: dict[str, list[_Job]],
+    ) -> None:
+        """Give a row its outcome, and add to the jobs of its image where there is work to do."""
         if row.keys is None or isinstance(row.entry, RowError):
-            return None
+            return
         try:
             image_key, source_key = row.keys.result()
         except InputError as error:
-            row.outcome = _Outcome(row.entry, error=str(error))
-            return None
+            row.outcome = _Outcome(error=str(error))
+            return
         prompt = row.entry.prompt if self.model.facts.needs_prompt else ""
         key = (image_key, source_key, prompt)
-        if key in remembered:
-            row.outcome = remembered[key]
-            remembered.move_to_end(key)
-            return None
-        row.outcome = remembered[key] = _Outcome(row.entry)
+        row.is_repeat = key in remembered
+        row.outcome = remembered.setdefault(key, _Outcome())
+        remembered.move_to_end(key)
+        if row.is_repeat:
+            return
         if len(remembered) > MAX_REMEMBERED:
             remembered.popitem(last=False)
         # Whether a sample is fit to be scored depends on its pictures and on a blank prompt, so
-        # that the samples of one key are fit or unfit together.
-        return f"{image_key} {source_key} {bool(prompt.strip())}"
+        # that the jobs of one group are fit or unfit together.
+        group = f"{image_key} {source_key} {bool(prompt.strip())}"
+        jobs.setdefault(group, []).append(_Job(row.entry, row.outcome))
 
     def _score(self, batch: list[_Group]) -> None:
         """Fill the outcomes of one batch; empty it, so that its pictures are freed."""
@@ -174,11 +183,11 @@ class ScoringEngine:
             try:
                 first = group.loading.result()
             except InputError as error:
-                for outcome in group.outcomes:
-                    outcome.error = str(error)
+                for job in group.jobs:
+                    job.outcome.error = str(error)
                 continue
-            loaded += [replace(first, prompt=outcome.sample.prompt) for outcome in group.outcomes]
-            outcomes += group.outcomes
+            loaded += [replace(first, prompt=job.sample.prompt) for job in group.jobs]
+            outcomes += [job.outcome for job in group.jobs]
         batch.clear()
         if not loaded:
             return
@@ -215,7 +224,7 @@ class ScoringEngine:
             return ScoredItem(index=row.index, sample=None, name=name, error=reason)
         assert row.outcome is not None
         score, error = row.outcome.score, row.outcome.error
-        if error is not None and row.outcome.sample is not row.entry:
+        if error is not None and row.is_repeat:
             error = self._own_error(row.entry) or error
         name = sample_name(row.entry, row.index)
         return ScoredItem(index=row.index, sample=row.entry, name=name, score=score, error=error)

@@ -135,7 +135,7 @@ class Journal:
             return
         self._write("validation", step, metrics)
         shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        self.console.print(f"step {step}: {shown}", highlight=False)
+        say(self.console, f"step {step}: {shown}")
 
     def _write(self, kind: str, step: int, figures: dict[str, float]) -> None:
         assert self.log is not None
@@ -156,10 +156,18 @@ def _keep_until(log: Path, last_step: int) -> None:
     log.write_text("".join(kept), encoding="utf-8")
 
 
+def say(console: Console, text: str) -> None:
+    """Print a line as it is: unbroken, and with brackets that are no markup."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def shown(console: Console, title: str) -> Iterator[Shown]:
-    """Show a progress bar for one piece of preparation."""
-    with Progress(
+    """Show a progress bar for one piece of preparation, from its first report on.
+
+    Of several processes only the one that does the work reports.
+    """
+    progress = Progress(
         TextColumn(title),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
@@ -167,6 +175,14 @@ def shown(console: Console, title: str) -> Iterator[Shown]:
         console=console,
         transient=True,
         disable=not console.is_terminal,
-    ) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    )
+    task = progress.add_task(title, total=None)
+
+    def report(done: int, total: int) -> None:
+        progress.start()
+        progress.update(task, completed=done, total=total)
+
+    try:
+        yield report
+    finally:
+        progress.stop()

@@ -1,4 +1,8 @@
-"""Make the feeds of a run: pixels, and what an HP training computes once."""
+"""Make the feeds of a run: pixels, and what an HP training computes once.
+
+Of several processes, one computes and the others wait for its files. They wait at a file's lock,
+because a barrier gives up after minutes where this may take hours.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ from visreward.training.frozen import (
     states_gb,
     unreadable_rows,
 )
-from visreward.training.journal import shown
+from visreward.training.journal import say, shown
 from visreward.training.optim import frozen_layers
 from visreward.training.pixels import PixelReader
 
@@ -43,11 +47,11 @@ class Preparation:
     console: Console
 
     def feed(self, rows: Sequence[Row], model: CLIPRewardModel, *, split: str) -> Feed:
-        """Return the feed of a split; the main process fills the cache that the others find."""
+        """Return the feed of a split; the first process fills the cache, the others find it."""
         config, accelerator = self.config, self.accelerator
         is_train = split == "train"
         title = f"pixels of {split}"
-        with accelerator.main_process_first(), shown(self.console, title) as progress:
+        with shown(self.console, title) as progress:
             return Feed(
                 rows,
                 PixelReader(inputs=model.pixel_inputs, rule=model.facts.reading),
@@ -64,11 +68,7 @@ class Preparation:
     def add_ict_scores(self, feed: Feed, ict: CLIPRewardModel) -> None:
         """Give a feed the frozen ICT scores, seen at the ICT model's own image size."""
         seen = self.feed(feed.rows, ict, split="ICT")
-        with (
-            self.accelerator.main_process_first(),
-            self.accelerator.autocast(),
-            shown(self.console, "ICT scores") as progress,
-        ):
+        with self.accelerator.autocast(), shown(self.console, "ICT scores") as progress:
             scores = frozen_ict_scores(
                 ict, seen, folder=self.config.data.path / ".cache", progress=progress
             )
@@ -83,18 +83,15 @@ class Preparation:
             return
         needed = sum(states_gb(model, feed) for feed in feeds)
         if needed > objective.max_cache_gb:
-            self.console.print(
+            say(
+                self.console,
                 f"The hidden states would take {needed:.1f} GB, more than objective.max_cache_gb "
-                f"{objective.max_cache_gb:g}: they are computed at every step."
+                f"{objective.max_cache_gb:g}: they are computed at every step.",
             )
             return
         model.to(self.accelerator.device)
         for feed in feeds:
-            with (
-                self.accelerator.main_process_first(),
-                self.accelerator.autocast(),
-                shown(self.console, "hidden states") as progress,
-            ):
+            with self.accelerator.autocast(), shown(self.console, "hidden states") as progress:
                 states = frozen_states(
                     model,
                     feed,

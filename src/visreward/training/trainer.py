@@ -25,7 +25,7 @@ from visreward.training.checkpoint import (
 )
 from visreward.training.config import TrainConfig
 from visreward.training.feeds import Feed
-from visreward.training.journal import Journal
+from visreward.training.journal import Journal, say
 from visreward.training.objectives import Objective, StepOutput
 from visreward.training.optim import count_parameters, make_optimizer, set_rate
 
@@ -260,4 +260,4 @@ class Trainer:
 
     def _say(self, text: str) -> None:
         if self.accelerator.is_main_process:
-            self.console.print(text, highlight=False)
+            say(self.console, text)

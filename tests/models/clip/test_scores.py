@@ -89,6 +89,16 @@ def test_pickscore_is_learnt_scale_times_cosine(
     torch.testing.assert_close(values(model, samples), np.exp(4.5) * cosines(model, samples))
 
 
+def test_pickscore_gradient_reaches_its_scale(
+    random_backbone: Callable[..., CLIPBackbone], inputs: Inputs, samples: list[Sample]
+) -> None:
+    model = build(PickScore, random_backbone(), inputs)
+    mu = model(model.preprocess([load_sample(sample, FACTS) for sample in samples])).mu
+    mu.sum().backward()
+    # d(exp(s) * cosine) / ds is the score itself.
+    torch.testing.assert_close(model.backbone.clip.logit_scale.grad, mu.detach().sum())
+
+
 @pytest.mark.parametrize("kind", [ICT, HPSv2])
 def test_ict_and_hpsv2_are_the_cosine_itself(
     kind: type[CLIPSimilarity],

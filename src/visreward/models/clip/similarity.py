@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from torch import Tensor
+
 from visreward.models.base import ModelFacts, RewardOutput
 from visreward.models.clip.backbone import CLIPBackbone, CLIPBackboneConfig
 from visreward.models.clip.family import CLIPBatch, CLIPRewardModel
@@ -19,7 +21,7 @@ class CLIPSimilarity(CLIPRewardModel):
     kind = "clip-similarity"
     image_fit: ClassVar[ImageFit] = "crop"
 
-    def scale(self) -> float:
+    def scale(self) -> Tensor | float:
         """Return the factor on the cosine."""
         return 1.0
 
@@ -78,9 +80,9 @@ class PickScore(CLIPSimilarity):
 
     kind = "pickscore"
 
-    def scale(self) -> float:
-        """Return the learnt temperature, about 100."""
-        return float(self.backbone.clip.logit_scale.float().exp())
+    def scale(self) -> Tensor:
+        """Return the learnt temperature, about 100: a scalar float32 tensor, differentiable."""
+        return self.backbone.clip.logit_scale.float().exp()  # type: ignore[no-any-return]
 
 
 class HPSv2(CLIPSimilarity):
