@@ -119,7 +119,7 @@ def test_batch_invariant_of_product_is_that_of_both_parts(model: ICTHP) -> None:
     assert not model.batch_invariant
 
 
-def test_encode_images_more_than_one_pass_equals_one_at_a_time(model: ICTHP) -> None:
+def test_encode_images_many_equal_one_at_a_time_and_with_gradient(model: ICTHP) -> None:
     pixels = torch.randint(0, 256, (35, 3, 64, 64), dtype=torch.uint8)
     with torch.inference_mode():
         together = model.hp.encode_images(pixels)

@@ -189,6 +189,24 @@ def test_encode_prompts_weights_from_inference_mode_are_encoded_each_time(
     assert encoded == [3, 3]
 
 
+def test_encode_prompts_under_autocast_do_not_stay(model: ICT) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = features(model)
+    exact = features(model)
+    assert not exact.equal(rounded)
+    assert exact.equal(fresh(model))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert features(model).equal(rounded)
+
+
+def test_encode_prompts_other_cleaning_are_encoded_again(model: ICT, encoded: list[int]) -> None:
+    features(model)
+    assert model.text_inputs is not None
+    model.text_inputs.cleaning = "none"
+    features(model)
+    assert encoded == [3, 3]
+
+
 def test_encode_prompts_batch_invariant_switched_on_are_encoded_alone(
     model: ICT, encoded: list[int]
 ) -> None:
@@ -202,19 +220,19 @@ def test_encode_prompts_batch_invariant_switched_on_are_encoded_alone(
 def test_prompt_cache_copied_or_pickled_is_empty() -> None:
     weights = [torch.ones(3)]
     cache = PromptCache(5)
-    cache.known([], weights=weights, batch_invariant=False)
+    cache.known([], weights=weights, settings=())
     cache.keep({"a": TextFeature(feature=torch.ones(2), num_tokens=3)})
     for other in (copy.deepcopy(cache), pickle.loads(pickle.dumps(cache))):
         assert other.max_prompts == 5
-        assert other.known(["a"], weights=weights, batch_invariant=False) == {}
-    assert list(cache.known(["a"], weights=weights, batch_invariant=False)) == ["a"]
+        assert other.known(["a"], weights=weights, settings=()) == {}
+    assert list(cache.known(["a"], weights=weights, settings=())) == ["a"]
 
 
 def test_prompt_cache_full_forgets_what_was_used_longest_ago() -> None:
     weights, text = [torch.ones(3)], TextFeature(feature=torch.ones(2), num_tokens=3)
     cache = PromptCache(2)
-    cache.known([], weights=weights, batch_invariant=False)
+    cache.known([], weights=weights, settings=())
     cache.keep({"a": text, "b": text})
-    cache.known(["a"], weights=weights, batch_invariant=False)
+    cache.known(["a"], weights=weights, settings=())
     cache.keep({"c": text})
-    assert set(cache.known(["a", "b", "c"], weights=weights, batch_invariant=False)) == {"a", "c"}
+    assert set(cache.known(["a", "b", "c"], weights=weights, settings=())) == {"a", "c"}

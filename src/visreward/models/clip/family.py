@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 MAX_CACHED_PROMPTS: Final = 4096
 """16 MB of features of 1024 numbers."""
 
-IMAGES_PER_PASS: Final = 16
-"""Images that go through a tower on the CPU at once: more do not fit into its caches. One image
-of ViT-B/32 takes 26.2 ms of 2 cores at 16, 29.2 ms at 32."""
-
 PROMPTS_PER_PASS: Final = 64
 """Prompts that go through a tower at once, so that memory does not grow with their number."""
 
@@ -91,16 +87,11 @@ class CLIPRewardModel(RewardModel):
         With `batch_invariant` each image goes through the tower alone, so that its feature has
         the same bits in every company, in any dtype.
         """
-        step = max(len(pixels), 1)
+        inputs = self.pixel_inputs.normalise(pixels.to(self.device))
         if self.batch_invariant:
-            step = 1
-        elif self.device.type == "cpu" and not torch.is_grad_enabled():
-            step = IMAGES_PER_PASS
-        parts = [
-            self.backbone.image_features(self.pixel_inputs.normalise(part.to(self.device)))
-            for part in pixels.split(step)
-        ]
-        return torch.cat(parts).float()
+            parts = [self.backbone.image_features(image) for image in inputs.split(1)]
+            return torch.cat(parts).float()
+        return self.backbone.image_features(inputs).float()
 
     def encode_prompts(self, prompts: Sequence[str]) -> tuple[Tensor, list[int]]:
         """Return (T, D) float32 un-normalised text features, and each prompt's token count.
@@ -112,9 +103,7 @@ class CLIPRewardModel(RewardModel):
             self._prompt_cache.clear()
             return self._encode_together(prompts)
         features = self._prompt_cache.known(
-            prompts,
-            weights=self.backbone.text_weights(),
-            batch_invariant=self.batch_invariant,
+            prompts, weights=self.backbone.text_weights(), settings=self._text_settings()
         )
         missing = sorted({*prompts} - {*features}, key=lambda prompt: (len(prompt), prompt))
         step = 1 if self.batch_invariant else PROMPTS_PER_PASS
@@ -129,6 +118,20 @@ class CLIPRewardModel(RewardModel):
             features |= fresh
         found = [features[prompt] for prompt in prompts]
         return torch.stack([text.feature for text in found]), [text.num_tokens for text in found]
+
+    def _text_settings(self) -> tuple[object, ...]:
+        """Return what a text feature depends on, beside the prompt and the weights."""
+        assert self.text_inputs is not None
+        device_type = self.device.type
+        autocast = torch.is_autocast_enabled(device_type)
+        return (
+            self.batch_invariant,
+            self.training,
+            torch.get_autocast_dtype(device_type) if autocast else None,
+            self.text_inputs,
+            self.text_inputs.cleaning,
+            self.text_inputs.context,
+        )
 
     def _encode_together(self, prompts: Sequence[str]) -> tuple[Tensor, list[int]]:
         assert self.text_inputs is not None

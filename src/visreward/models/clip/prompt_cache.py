@@ -1,4 +1,4 @@
-"""Text features of recent prompts, kept for as long as the weights stay what they are.
+"""Text features of recent prompts, kept for as long as the weights and settings stay the same.
 
 Shape letters: D features.
 """
@@ -41,17 +41,17 @@ class PromptCache:
         return PromptCache, (self.max_prompts,)
 
     def known(
-        self, prompts: Sequence[str], *, weights: Sequence[Tensor], batch_invariant: bool
+        self, prompts: Sequence[str], *, weights: Sequence[Tensor], settings: tuple[object, ...]
     ) -> dict[str, TextFeature]:
-        """Return what is kept of some prompts; all is forgotten first if the weights changed.
+        """Return what is kept of some prompts; all is forgotten first if anything else changed.
 
         Args:
             prompts: The prompts looked for.
             weights: Everything that a text feature is computed from.
-            batch_invariant: Whether features must be those of a prompt that was encoded alone.
+            settings: What else a feature depends on.
         """
         marks = _marks(weights)
-        made_by = None if marks is None else (batch_invariant, *marks)
+        made_by = None if marks is None else (*settings, *marks)
         if made_by is None or made_by != self._made_by:
             self.clear()
         self._made_by = made_by
