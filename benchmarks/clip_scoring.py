@@ -17,16 +17,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
 
 from clip_sides import (
     IMAGE_SIDE,
@@ -37,6 +34,7 @@ from clip_sides import (
     build_released,
     make_pictures,
 )
+from product_rate import product_rate, seconds
 from record import write_run
 from visreward.core.types import Sample
 from visreward.models.clip.family import CLIPBatch
@@ -66,42 +64,10 @@ def values(model: ICTHP, samples: list[Sample], *, batch_size: int = 16) -> list
     return [score.value for score in model.score(samples, batch_size=batch_size)]
 
 
-def seconds(work: Callable[[], Any], device: torch.device) -> float:
-    """Return the wall time of some work, until the device has finished."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def onednn_product(inputs: Tensor, weight: Tensor) -> Tensor:
-    """Return inputs times transposed weight, by oneDNN."""
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, None, "none", [], "")
-    return product
-
-
-@torch.inference_mode()
-def product_rate(size: Size, device: torch.device, dtype: torch.dtype, images: int) -> float:
-    """Return the best rate of a matrix product, in GFLOP/s: the tower's shapes, a large square.
-
-    On a CPU both of torch's libraries are tried: its ordinary way, and oneDNN.
-    """
+def product_shapes(size: Size, images: int) -> list[tuple[int, int, int]]:
+    """Return the matrix products of an image tower: rows, inner and outer width."""
     rows, width = images * size.num_tokens, size.vision.width
-    shapes = [(rows, width, width), (rows, width, 4 * width), (rows, 4 * width, width)]
-    best = 0.0
-    for high, inner, wide in [*shapes, (4096, 4096, 4096)]:
-        left = torch.randn(high, inner, device=device, dtype=dtype)
-        weight = torch.randn(wide, inner, device=device, dtype=dtype)
-        ways: list[Callable[..., Tensor]] = [functional.linear]
-        if device.type == "cpu" and torch.backends.mkldnn.is_available():
-            ways.append(onednn_product)
-        for way in ways:
-            fastest = min(seconds(lambda: way(left, weight), device) for _ in range(6))  # noqa: B023
-            best = max(best, 2 * high * inner * wide / fastest / 1e9)
-    return best
+    return [(rows, width, width), (rows, width, 4 * width), (rows, 4 * width, width)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +192,8 @@ def measure(options: argparse.Namespace, paths: list[Path]) -> dict[str, Any]:
         f"1 prompt x {2 * number} images": pairs(paths, PROMPTS[:1]),
     }
     memory = {side: peak_bytes(options, side) for side in ("released", "ours")}
-    rate = product_rate(size, device, dtype, min(number, 16))
+    in_flight = 64 if device.type == "cuda" else min(number, 16)
+    rate = product_rate(product_shapes(size, in_flight), device=device, dtype=dtype)
     ours = build_ours(size, PROMPTS).to(device)
     released = build_released(ours)
     ours.to(dtype)
@@ -235,7 +202,7 @@ def measure(options: argparse.Namespace, paths: list[Path]) -> dict[str, Any]:
     results: dict[str, Any] = {
         "workloads": {name: bench.compare(each, repeats) for name, each in workloads.items()},
         "product_rate_gflops_per_s": rate,
-        "tower_share_of_product_rate": bench.tower_share(min(number, 16)),
+        "tower_share_of_product_rate": bench.tower_share(in_flight),
         "peak_bytes": memory,
         "drift_with_batch_size": bench.drift(pairs(paths[:8], PROMPTS[:1])),
     }

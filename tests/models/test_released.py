@@ -23,6 +23,7 @@ from visreward.core.errors import (
     WeightsError,
 )
 from visreward.core.types import Sample
+from visreward.models.base import RewardModel
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.heads import LinearStack
 from visreward.models.released import ImportReport, import_released
@@ -42,6 +43,32 @@ def import_tiny(
         output=output,
         force=force,
     )
+
+
+class Imports:
+    """Each layout of the tiny release, imported once for all tests that only look at it."""
+
+    def __init__(self, release: TinyRelease, root: Path) -> None:
+        self.release, self.root = release, root
+        self.reports: dict[str, ImportReport] = {}
+
+    def report(self, layout: str) -> ImportReport:
+        if layout not in self.reports:
+            self.reports[layout] = import_tiny(layout, self.release, self.root / layout)
+        return self.reports[layout]
+
+    def model(self, layout: str) -> RewardModel:
+        return load_native(self.report(layout).output)
+
+    def clip_model(self, layout: str) -> CLIPRewardModel:
+        model = self.model(layout)
+        assert isinstance(model, CLIPRewardModel)
+        return model
+
+
+@pytest.fixture(scope="module")
+def imports(release: TinyRelease, tmp_path_factory: pytest.TempPathFactory) -> Imports:
+    return Imports(release, tmp_path_factory.mktemp("imports"))
 
 
 class Reference:
@@ -78,11 +105,9 @@ def head_of(release: TinyRelease) -> LinearStack:
     ("layout", "scale"), [("ict", 1.0), ("pickscore", 100.0), ("hpsv2", 1.0), ("clipscore", 100.0)]
 )
 def test_import_similarity_layout_scores_as_transformers(
-    layout: str, scale: float, release: TinyRelease, samples: list[Sample], tmp_path: Path
+    layout: str, scale: float, release: TinyRelease, samples: list[Sample], imports: Imports
 ) -> None:
-    import_tiny(layout, release, tmp_path / "model")
-    model = load_native(tmp_path / "model")
-    assert isinstance(model, CLIPRewardModel)
+    model = imports.clip_model(layout)
     expected = scale * Reference(release.backbone, release.clip).cosines(model, samples)
     if layout == "clipscore":
         expected = expected.clamp(min=0)
@@ -94,11 +119,9 @@ def test_import_similarity_layout_scores_as_transformers(
 
 @torch.inference_mode()
 def test_import_hp_scores_sigmoid_of_the_head(
-    release: TinyRelease, samples: list[Sample], tmp_path: Path
+    release: TinyRelease, samples: list[Sample], imports: Imports
 ) -> None:
-    import_tiny("hp", release, tmp_path / "model")
-    model = load_native(tmp_path / "model")
-    assert isinstance(model, CLIPRewardModel)
+    model = imports.clip_model("hp")
     features = Reference(release.backbone, release.clip).images(model, samples)
     expected = head_of(release)(features).sigmoid()
     assert [score.value for score in model.score(samples)] == pytest.approx(
@@ -109,11 +132,9 @@ def test_import_hp_scores_sigmoid_of_the_head(
 
 @torch.inference_mode()
 def test_import_aesthetic_takes_its_tower_from_the_backbone(
-    release: TinyRelease, samples: list[Sample], tmp_path: Path
+    release: TinyRelease, samples: list[Sample], imports: Imports
 ) -> None:
-    report = import_tiny("laion-aesthetic", release, tmp_path / "model")
-    model = load_native(tmp_path / "model")
-    assert isinstance(model, CLIPRewardModel)
+    report, model = imports.report("laion-aesthetic"), imports.clip_model("laion-aesthetic")
     weights = load_file(release.backbone / "model.safetensors")
     features = Reference(release.backbone, weights).images(model, samples)
     expected = head_of(release)(functional.normalize(features, dim=-1))
@@ -124,10 +145,9 @@ def test_import_aesthetic_takes_its_tower_from_the_backbone(
 
 
 def test_import_composite_layout_multiplies_its_parts(
-    release: TinyRelease, samples: list[Sample], tmp_path: Path
+    samples: list[Sample], imports: Imports
 ) -> None:
-    report = import_tiny("ict-hp", release, tmp_path / "model")
-    model = load_native(tmp_path / "model")
+    report, model = imports.report("ict-hp"), imports.model("ict-hp")
     for score in model.score(samples):
         product = score.dimensions["ict"] * score.dimensions["hp"]
         assert score.value == pytest.approx(product, abs=1e-6)
@@ -136,18 +156,16 @@ def test_import_composite_layout_multiplies_its_parts(
     assert "ict: vision_model.embeddings.position_ids" in report.left_out
 
 
-def test_import_hp_names_the_text_tower_as_left_out(release: TinyRelease, tmp_path: Path) -> None:
-    report = import_tiny("hp", release, tmp_path / "model")
+def test_import_hp_names_the_text_tower_as_left_out(release: TinyRelease, imports: Imports) -> None:
+    report = imports.report("hp")
     is_text = [name.startswith(("text_", "logit_scale")) for name in release.clip]
     assert len(report.left_out) == sum(is_text)
     assert all(is_text[list(release.clip).index(name)] for name in report.left_out)
-    assert report.revision == load_native(tmp_path / "model").facts.revision
+    assert report.revision == imports.model("hp").facts.revision
 
 
-def test_import_hpsv2_pads_where_others_crop(release: TinyRelease, tmp_path: Path) -> None:
-    import_tiny("hpsv2", release, tmp_path / "model")
-    model = load_native(tmp_path / "model")
-    assert isinstance(model, CLIPRewardModel)
+def test_import_hpsv2_pads_where_others_crop(imports: Imports) -> None:
+    model = imports.clip_model("hpsv2")
     white = Image.new("RGB", (60, 30), "white")
     pixels = model.pixel_inputs.pixels([white])[0]
     assert pixels.shape == (3, 32, 32)
@@ -161,18 +179,16 @@ def test_import_hpsv2_pads_where_others_crop(release: TinyRelease, tmp_path: Pat
     [("ict", "open_clip"), ("hpsv2", "open_clip"), ("pickscore", "none"), ("clipscore", "none")],
 )
 def test_import_text_is_cleaned_as_the_release_does(
-    layout: str, cleaning: str, release: TinyRelease, tmp_path: Path
+    layout: str, cleaning: str, imports: Imports
 ) -> None:
-    import_tiny(layout, release, tmp_path / "model")
-    config = json.loads((tmp_path / "model/config.json").read_text())["config"]
+    output = imports.report(layout).output
+    config = json.loads((output / "config.json").read_text())["config"]
     assert config["text_cleaning"] == cleaning
     assert config["context"] == 20
 
 
-def test_import_hpsv2_names_what_lies_beside_the_weights(
-    release: TinyRelease, tmp_path: Path
-) -> None:
-    assert import_tiny("hpsv2", release, tmp_path / "model").left_out == ("epoch",)
+def test_import_hpsv2_names_what_lies_beside_the_weights(imports: Imports) -> None:
+    assert imports.report("hpsv2").left_out == ("epoch",)
 
 
 def test_import_hpsv2_half_weights_stay_half(release: TinyRelease, tmp_path: Path) -> None:
