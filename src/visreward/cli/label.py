@@ -25,7 +25,7 @@ def label(
         float | None,
         typer.Option(
             help="Cosine that counts as fully contained. "
-            "Default: the median cosine of the winning images of the training split."
+            "Default: the 95th percentile of the winning images of the training split."
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "auto",

@@ -17,6 +17,7 @@ from visreward.models.clip.family import CLIPRewardModel
 from visreward.training.pixels import PixelReader, pixel_cache
 
 ROWS_PER_CHUNK = 64
+DEFAULT_THETA_QUANTILE = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +93,9 @@ def label_pick_high(
     Args:
         path: Pick-High folder.
         model: The CLIP model whose cosines are saturated.
-        theta: Cosine that counts as fully contained, above 0. None takes the median cosine of
-            the winning images of the first split. The paper's value is not published.
+        theta: Cosine that counts as fully contained, above 0. None takes the cosine that
+            95 % of the winning images of the first split stay below, so that nearly every plain
+            right image keeps a label below 1. The paper's value is not published.
         splits: Which splits; None labels all that there are.
         progress: Called with (rows done, rows) of each split.
 
@@ -105,7 +107,7 @@ def label_pick_high(
     for split in splits or PickHigh(path).splits:
         cosines = triplet_cosines(model, path, split, progress=progress)
         if theta is None:
-            theta = float(np.median(cosines.winning))
+            theta = float(np.quantile(cosines.winning, DEFAULT_THETA_QUANTILE))
         labels = containment_labels(
             cosines.losing,
             clip_winning=cosines.winning,
