@@ -78,7 +78,6 @@ class Bench:
     ours: ICTHP
     released: Released
     device: torch.device
-    rate: float
 
     def compare(self, samples: list[Sample], repeats: int) -> dict[str, Any]:
         """Let both sides score the same pairs, in turns; return times, ratio and difference."""
@@ -97,13 +96,11 @@ class Bench:
             times["released"].append(seconds(run_released, self.device))
             times["ours"].append(seconds(run_ours, self.device))
         fast = statistics.median(times["ours"])
-        rate = self.flops(samples) / fast / 1e9
         return {
             "seconds": times,
             "speed_up": statistics.median(np.divide(times["released"], times["ours"]).tolist()),
             "images_per_s": len({sample.image for sample in samples}) / fast,
-            "gflops_per_s": rate,
-            "share_of_product_rate": rate / self.rate,
+            "gflops_per_s": self.flops(samples) / fast / 1e9,
             "largest_difference": float(
                 np.abs(np.subtract(scores["ours"], scores["released"])).max()
             ),
@@ -119,11 +116,11 @@ class Bench:
         return texts + 2 * len({sample.image for sample in samples}) * self.size.image_flops()
 
     @torch.inference_mode()
-    def tower_share(self, images: int) -> float:
-        """Return the rate of HP's image tower alone as a share of the product rate."""
+    def tower_rate(self, images: int) -> float:
+        """Return the rate of HP's image tower alone, in GFLOP/s."""
         pixels = torch.randint(0, 256, (images, 3, IMAGE_SIDE, IMAGE_SIDE), dtype=torch.uint8)
         fast = min(seconds(lambda: self.ours.hp.encode_images(pixels), self.device) for _ in "abc")
-        return images * self.size.image_flops() / fast / 1e9 / self.rate
+        return images * self.size.image_flops() / fast / 1e9
 
     def drift(self, samples: list[Sample]) -> dict[str, float]:
         """Return how far a score moves with the batch size, ordinarily and batch-invariant."""
@@ -193,16 +190,16 @@ def measure(options: argparse.Namespace, paths: list[Path]) -> dict[str, Any]:
     }
     memory = {side: peak_bytes(options, side) for side in ("released", "ours")}
     in_flight = 64 if device.type == "cuda" else min(number, 16)
-    rate = product_rate(product_shapes(size, in_flight), device=device, dtype=dtype)
+    shapes = product_shapes(size, in_flight)
+    rates = [product_rate(shapes, device=device, dtype=dtype)]
     ours = build_ours(size, PROMPTS).to(device)
     released = build_released(ours)
     ours.to(dtype)
-    bench = Bench(size=size, ours=ours, released=released, device=device, rate=rate)
+    bench = Bench(size=size, ours=ours, released=released, device=device)
     repeats = options.repeats or REPEATS[options.size]
     results: dict[str, Any] = {
         "workloads": {name: bench.compare(each, repeats) for name, each in workloads.items()},
-        "product_rate_gflops_per_s": rate,
-        "tower_share_of_product_rate": bench.tower_share(in_flight),
+        "tower_gflops_per_s": bench.tower_rate(in_flight),
         "peak_bytes": memory,
         "drift_with_batch_size": bench.drift(pairs(paths[:8], PROMPTS[:1])),
     }
@@ -210,6 +207,11 @@ def measure(options: argparse.Namespace, paths: list[Path]) -> dict[str, Any]:
         results["images_per_s_prompt_known"] = {
             str(batch_size): bench.images_per_second(batch_size) for batch_size in GPU_BATCH_SIZES
         }
+    # Measured at both ends, so that a busy moment does not flatter the shares.
+    rates.append(product_rate(shapes, device=device, dtype=dtype))
+    results["product_rate_gflops_per_s"] = max(rates)
+    for row in results["workloads"].values():
+        row["share_of_product_rate"] = row["gflops_per_s"] / max(rates)
     return results
 
 
@@ -226,7 +228,7 @@ def report(results: dict[str, Any]) -> None:
     memory, drift = results["peak_bytes"], results["drift_with_batch_size"]
     print(
         f"\nMatrix product: {results['product_rate_gflops_per_s']:.0f} GFLOP/s; HP's image tower "
-        f"alone reaches {results['tower_share_of_product_rate']:.0%} of it.\n"
+        f"alone: {results['tower_gflops_per_s']:.0f} GFLOP/s.\n"
         f"Peak memory: released {memory['released'] / 2**20:.0f} MiB, "
         f"ours {memory['ours'] / 2**20:.0f} MiB.\n"
         f"A score moves with the batch size by {drift['ordinary']:.1e}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from accelerate.utils import DistributedType
 from rich.console import Console
 from torch import Tensor, nn
 
-from visreward.core.errors import UsageError
+from visreward.core.errors import NonFiniteError, UsageError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.training.config import HPConfig, TrainConfig
 from visreward.training.feeds import Feed
+from visreward.training.frozen import ICT_SCORES
 from visreward.training.hp_objective import HPObjective
 from visreward.training.trainer import Trainer, make_accelerator
 
@@ -89,6 +91,16 @@ def test_step_clips_the_gradient_and_reports_its_norm_before(make_trainer: MakeT
     _, _, reported = clipped._step(clipped.train_feed[0])
     assert reported == pytest.approx(norm_before, rel=1e-5)
     assert norm(clipped) == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_step_with_a_bad_part_names_its_rows_only(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(accumulation=2)
+    scores = torch.rand(24, 3)
+    scores[trainer.train_feed.row_ids(0)[4]] = float("nan")
+    trainer.train_feed.extra[ICT_SCORES] = scores
+    rows = trainer.train_feed.row_ids(0)[3:]
+    with pytest.raises(NonFiniteError, match=re.escape(f"is nan at step 1, rows {rows}.")):
+        trainer._step(trainer.train_feed[0])
 
 
 def test_trainer_batch_that_cannot_be_shared_is_refused(make_trainer: MakeTrainer) -> None:

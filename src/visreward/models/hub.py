@@ -119,9 +119,10 @@ def _fetch(row: CatalogRow, files: HubFiles, revision: str, folder: Path) -> Sna
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     try:
-        there = set(HfApi().list_repo_files(files.repo, revision=revision))
+        info = HfApi().model_info(files.repo, revision=revision)
     except (OSError, HTTPError) as error:
         return _cached(row, files, revision, folder, reason=_first_line(error))
+    there = {entry.rfilename for entry in info.siblings or ()}
     chosen = [_choose(row, files, names, there, folder) for names in files.files]
     try:
         path = Path(snapshot_download(files.repo, revision=revision, allow_patterns=chosen))
