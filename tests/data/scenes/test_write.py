@@ -92,7 +92,7 @@ def test_write_pick_high_two_processes_write_the_same_bytes(
 
 def test_write_pick_high_other_seed_writes_other_images(pick_high: Path, tmp_path: Path) -> None:
     write_pick_high(tmp_path, num=3, seed=SEED + 1, size=SIZE, num_workers=1)
-    name = "pick_refine_img/train/0000000.png"
+    name = "pick_refine_img/train/train_0000000.png"
     assert digests(tmp_path)[name] != digests(pick_high)[name]
 
 
@@ -118,7 +118,7 @@ def test_write_pick_high_interrupted_run_goes_on_to_the_same_bytes(
 
     with pytest.raises(Interrupted):
         write_pick_high(tmp_path, num=NUM, seed=SEED, size=SIZE, num_workers=1, progress=stop)
-    early = tmp_path / "pick_easy_img" / "train" / "0000000_0.png"
+    early = tmp_path / "pick_easy_img" / "train" / "train_0000000_0.png"
     assert early.is_file()
     assert not (tmp_path / "Pick-High").exists()
     made_at = early.stat().st_mtime_ns

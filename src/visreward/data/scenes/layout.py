@@ -11,8 +11,8 @@ from visreward.data.scenes.grammar import Scene, Thing
 
 RADIUS = {"small": 0.095, "large": 0.172}
 """Radius as a share of the image's side before scaling: 12 and 22 pixels across at 64."""
-MAX_SCALE = 1.33
-"""A small thing scaled up (0.126) stays below a large thing in a crowd (0.13)."""
+MAX_SCALE = 1.2
+"""A small thing scaled up (0.114) stays clearly below a large thing in a crowd (0.13)."""
 LEFT, RIGHT, TOP, BOTTOM = 0.035, 0.965, 0.09, 0.975
 GAP = 0.055
 STEP = 1.15

@@ -135,8 +135,9 @@ def _write_triplets(job: Job) -> list[Row]:
     rows = []
     for index in range(job.start, job.stop):
         plan = plan_triplet(seed=job.settings.seed, split=job.split, index=index)
-        paths = [easy / f"{index:07d}_0.png", easy / f"{index:07d}_1.png"]
-        paths.append(refine / f"{index:07d}.png")
+        # Names say the split, so that no name stands in two tables for two images.
+        stem = f"{job.split}_{index:07d}"
+        paths = [easy / f"{stem}_0.png", easy / f"{stem}_1.png", refine / f"{stem}.png"]
         if not all(path.exists() for path in paths):
             triplet = render_triplet(plan, size=job.settings.size)
             images = (triplet.losing_image, triplet.winning_image, triplet.refined_image)
