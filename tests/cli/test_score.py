@@ -269,6 +269,18 @@ def test_score_nan_weights_stop_the_run(
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_score_dtype_without_instructions_is_said(
+    call: Call, models: Path, pictures: list[str], monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    monkeypatch.setattr("visreward.models.devices.is_native", lambda dtype, device: native)
+    arguments = ["--model", models / "hp", "--dtype", "bfloat16", "--format", "json"]
+    result = call("score", pictures[0], *arguments)
+    assert result.exit_code == 0
+    said = "this cpu has no bfloat16 instructions; float32 is many times faster"
+    assert (said in result.stderr) is not native
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_score_dtype_and_batch_invariance_reach_the_model(
     call: Call, models: Path, pictures: list[str], dtype: str

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from visreward.models.base import LoadedSample, ModelFacts, RewardModel, RewardOutput
+from visreward.models.base import ModelFacts, RewardModel, RewardOutput
+from visreward.models.loaded import LoadedSample
 
 
 class DetailModel(RewardModel):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import platform
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from visreward.core.types import Sample
 from visreward.models import loading
 from visreward.models.clip.hp import ICTHP
 from visreward.models.clip.ict import ICT
-from visreward.models.devices import find_device, find_dtype
+from visreward.models.devices import find_device, find_dtype, is_native
 from visreward.models.loading import load_model
 from visreward.models.weights import write_parts
 
@@ -142,3 +144,13 @@ def test_dtype_unknown_name_is_refused() -> None:
     assert find_dtype("float16") == torch.float16
     with pytest.raises(UsageError, match=r"Unknown dtype 'fp8'\. Choose one of: float32, bfloat16"):
         find_dtype("fp8")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="x86 flags")
+def test_is_native_on_a_cpu_agrees_with_its_instructions() -> None:
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("flags")[2].split("\n")[0]
+    cpu = torch.device("cpu")
+    assert is_native(torch.float32, cpu)
+    assert is_native(torch.bfloat16, cpu) == (
+        {"avx512bw", "avx512vl", "avx512dq"} <= {*flags.split()}
+    )

@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 
 from visreward.cli.models import app
 from visreward.core.images import AS_RELEASED, read_image
-from visreward.models.base import LoadedSample, RewardModel
+from visreward.models.base import RewardModel
 from visreward.models.clip.hp import HP, ICTHP
 from visreward.models.clip.ict import ICT
+from visreward.models.loaded import LoadedSample
 from visreward.models.weights import load_native
 
 TOLERANCE = 1e-5

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from visreward.models.base import LoadedSample, ModelFacts, RewardModel, RewardOutput
+from visreward.models.base import ModelFacts, RewardModel, RewardOutput
+from visreward.models.loaded import LoadedSample
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from PIL import Image
 
 from visreward.core.errors import ImageError, UsageError
 from visreward.core.types import Sample
-from visreward.models.base import LoadedSample, ModelFacts, load_sample
+from visreward.models.base import RewardModel
+from visreward.models.loaded import LoadedSample
 from visreward.scoring import engine as engine_module
 from visreward.scoring.engine import ScoringEngine
 from visreward.scoring.records import RowError, ScoredItem
@@ -34,15 +35,15 @@ def values(items: list[ScoredItem]) -> list[float | None]:
     return [None if item.score is None else item.score.value for item in items]
 
 
-def count_loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Record the image of every `load_sample` call of the engine."""
+def count_loads(model: ColourModel, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record the image of every sample that the engine loads."""
     loaded: list[str] = []
 
-    def counted(sample: Sample, facts: ModelFacts) -> LoadedSample:
+    def counted(sample: Sample) -> LoadedSample:
         loaded.append(str(sample.image))
-        return load_sample(sample, facts)
+        return RewardModel.load(model, sample)
 
-    monkeypatch.setattr(engine_module, "load_sample", counted)
+    monkeypatch.setattr(model, "load", counted)
     return loaded
 
 
@@ -102,7 +103,7 @@ def test_run_more_distinct_than_remembered_still_scores_all(
 def test_run_one_image_with_many_prompts_is_decoded_once(
     model: ColourModel, picture: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = count_loads(monkeypatch)
+    loaded = count_loads(model, monkeypatch)
     images = [picture("a.png", 10), picture("b.png", 20)]
     prompts = ["x" * size for size in range(1, 9)]
     samples = [Sample(prompt=text, image=image) for text in prompts for image in images]
@@ -118,7 +119,7 @@ def test_run_prompts_of_an_image_only_model_are_scored_once(
     model: ColourModel, picture: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model.describe(needs_prompt=False)
-    loaded = count_loads(monkeypatch)
+    loaded = count_loads(model, monkeypatch)
     path = picture("a.png", 51)
     samples = [Sample(prompt=text, image=path) for text in ("", "one", "two")]
     items = list(ScoringEngine(model).run(samples))
@@ -212,16 +213,16 @@ def test_run_long_stream_reads_and_decodes_only_so_far_ahead(
     alive: list[weakref.ref[Image.Image]] = []
     most_alive = 0
 
-    def watched(sample: Sample, facts: ModelFacts) -> LoadedSample:
+    def watched(sample: Sample) -> LoadedSample:
         nonlocal most_alive
-        loaded = load_sample(sample, facts)
+        loaded = RewardModel.load(model, sample)
         alive.append(weakref.ref(loaded.image))
         most_alive = max(most_alive, sum(ref() is not None for ref in alive))
         return loaded
 
     # The fastest threads there can be: what is asked for is there at once.
     monkeypatch.setattr(ThreadPoolExecutor, "submit", done_at_once)
-    monkeypatch.setattr(engine_module, "load_sample", watched)
+    monkeypatch.setattr(model, "load", watched)
     monkeypatch.setattr(model, "preprocess", Forgetful(model))
     num_drawn = 0
 
@@ -294,16 +295,16 @@ def test_run_next_batch_is_decoded_while_the_model_computes(
     waited: list[bool] = []
     score_batch = model.score_batch
 
-    def watched(sample: Sample, facts: ModelFacts) -> LoadedSample:
+    def watched(sample: Sample) -> LoadedSample:
         is_loaded[sample.image].set()
-        return load_sample(sample, facts)
+        return RewardModel.load(model, sample)
 
     def slow(batch: list[LoadedSample]) -> object:
         if not waited:
             waited.append(is_loaded[samples[1].image].wait(timeout=30))
         return score_batch(batch)
 
-    monkeypatch.setattr(engine_module, "load_sample", watched)
+    monkeypatch.setattr(model, "load", watched)
     monkeypatch.setattr(model, "score_batch", slow)
     assert len(list(ScoringEngine(model, batch_size=1).run(samples))) == 4
     assert waited == [True]

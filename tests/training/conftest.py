@@ -17,9 +17,10 @@ from rich.console import Console
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.training.batches import read_rows
 from visreward.training.build import build_model
-from visreward.training.config import DataConfig, ModelConfig, TrainConfig, parse_config
+from visreward.training.config import DataConfig, ModelConfig, TrainConfig
 from visreward.training.feeds import Feed
 from visreward.training.pixels import PixelReader
+from visreward.training.recipe import parse_config
 
 COLOURS = {
     "red": (220, 30, 30),

@@ -25,12 +25,14 @@ from visreward.core.errors import (
 )
 from visreward.core.types import Sample
 from visreward.models.clip.family import CLIPRewardModel
+from visreward.models.devices import is_native
 from visreward.models.loading import load_model
 from visreward.training.batches import Batch, read_rows
 from visreward.training.build import build_model
-from visreward.training.config import TrainConfig, parse_config
+from visreward.training.config import TrainConfig
 from visreward.training.optim import rate_factor
 from visreward.training.pixels import PixelReader
+from visreward.training.recipe import parse_config
 from visreward.training.run import train
 from visreward.training.trainer import Trainer
 
@@ -336,6 +338,14 @@ def test_run_in_bfloat16_on_the_cpu_keeps_float32_weights_and_ships_float16(
     assert torch.equal(shipped[name], rounded)
     loaded = load_model(str(config.output / "model")).state_dict()
     assert torch.equal(loaded[name], rounded.float())
+
+
+def test_run_with_precision_auto_records_what_was_taken(recipe: MakeRecipe, quiet: Console) -> None:
+    config = recipe("clipscore", precision="auto", optim={"steps": 1})
+    train(config, console=quiet)
+    recorded = yaml.safe_load((config.output / "recipe.yaml").read_text(encoding="utf-8"))
+    fast = is_native(torch.bfloat16, torch.device("cpu"))
+    assert recorded["precision"] == ("bfloat16" if fast else "float32")
 
 
 @pytest.mark.parametrize("cache_pixels", [True, False])

@@ -21,7 +21,7 @@ from visreward.training.config import HPConfig, TrainConfig
 from visreward.training.feeds import Feed
 from visreward.training.frozen import ICT_SCORES
 from visreward.training.hp_objective import HPObjective
-from visreward.training.trainer import Trainer, make_accelerator
+from visreward.training.trainer import Trainer, make_accelerator, with_precision
 
 MakeRecipe = Callable[..., TrainConfig]
 MakeModel = Callable[..., CLIPRewardModel]
@@ -126,6 +126,16 @@ def test_accelerator_changes_its_precision_within_one_process(recipe: MakeRecipe
         for precision in ("float32", "bfloat16", "float32")
     ]
     assert found == ["no", "bf16", "no"]
+
+
+@pytest.mark.parametrize(("native", "decided"), [(True, "bfloat16"), (False, "float32")])
+def test_precision_auto_follows_the_device(
+    recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, native: bool, decided: str
+) -> None:
+    monkeypatch.setattr("visreward.training.trainer.is_native", lambda dtype, device: native)
+    assert with_precision(recipe("hp", precision="auto")).precision == decided
+    for asked in ("float32", "bfloat16"):
+        assert with_precision(recipe("hp", precision=asked)).precision == asked
 
 
 def test_accelerator_sharded_by_the_launcher_is_refused(

@@ -131,7 +131,9 @@ def load_engine(choice: ModelChoice) -> ScoringEngine:
     Raises:
         VisrewardError: if it cannot be loaded.
     """
-    with notes_console().status(f"Loading {escape(printable(choice.name))}"):
+    console = notes_console()
+    with console.status(f"Loading {escape(printable(choice.name))}"):
+        from visreward.models.devices import DTYPES, is_native
         from visreward.models.loading import load_model
         from visreward.scoring.engine import ScoringEngine
 
@@ -141,6 +143,10 @@ def load_engine(choice: ModelChoice) -> ScoringEngine:
             dtype=choice.dtype.value,
             batch_invariant=choice.batch_invariant,
         )
+        is_fast = is_native(DTYPES[choice.dtype.value], model.device)
+    if not is_fast:
+        words = f"this {model.device.type} has no {choice.dtype.value} instructions; "
+        console.print(Text.assemble(("note: ", "yellow"), words, "float32 is many times faster"))
     return ScoringEngine(model, batch_size=choice.batch_size)
 
 

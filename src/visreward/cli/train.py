@@ -24,7 +24,7 @@ def train(
     from visreward.core.extras import require_extra
 
     require_extra("train", "accelerate", "pydantic", "tensorboard", "yaml", "pyarrow")
-    from visreward.training.config import load_config
+    from visreward.training.recipe import load_config
     from visreward.training.run import train as run_training
 
     config = load_config(recipe, overrides or [])

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from visreward.core.errors import UsageError
-from visreward.models.base import LoadedSample, RewardModel
+from visreward.models.base import RewardModel
+from visreward.models.loaded import LoadedSample
 
 ROWS_PER_BATCH = 32
 

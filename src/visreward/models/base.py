@@ -6,21 +6,22 @@ Shape letters: B samples, K dimensions.
 from __future__ import annotations
 
 import abc
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from visreward.core.errors import InputError, NonFiniteError, PromptError, UsageError
-from visreward.core.images import AS_RELEASED, UPRIGHT, ReadingRule, content_key, read_image
+from visreward.core.errors import NonFiniteError, UsageError
+from visreward.core.images import AS_RELEASED, UPRIGHT, ReadingRule, content_key
 from visreward.core.types import Fidelity, ImageSource, Sample, Score
+from visreward.models.loaded import LoadedSample, group_by_image, load_sample
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from PIL import Image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,21 +57,6 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedSample:
-    """A sample whose pictures are decoded.
-
-    Attributes:
-        image_key: Content hash; samples with one key share one encoding of the image.
-    """
-
-    prompt: str
-    image: Image.Image
-    image_key: str
-    source_image: Image.Image | None = None
-    source_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RewardOutput:
     """What `forward` returns, all float32 on the model's device.
 
@@ -102,57 +88,6 @@ class Ranked:
     score: Score
 
 
-def load_sample(
-    sample: Sample, facts: ModelFacts, *, shared: LoadedSample | None = None
-) -> LoadedSample:
-    """Decode a sample's pictures by the model's reading rule; `shared` has the same image, or None.
-
-    Raises:
-        InputError: if a picture cannot be read, the model needs a prompt and it is blank, or a
-            source image is missing or not wanted.
-    """
-    if facts.needs_prompt and not sample.prompt.strip():
-        raise PromptError(
-            f"The prompt is empty, but '{facts.name}' scores how an image fits a prompt. "
-            "Give a prompt, or use a model that scores images alone."
-        )
-    if facts.needs_source and sample.source_image is None:
-        raise InputError(
-            f"No source image, but '{facts.name}' scores edits. Give the image before the edit."
-        )
-    if not facts.needs_source and sample.source_image is not None:
-        raise InputError(
-            f"A source image was given, but '{facts.name}' scores single images. "
-            "Leave the source image out, or use a model that scores edits."
-        )
-    image = read_image(sample.image, rule=facts.reading) if shared is None else shared.image
-    given = sample.source_image
-    source = None if given is None else read_image(given, rule=facts.reading)
-    source_key = None if given is None else content_key(given)
-    return LoadedSample(
-        prompt=sample.prompt,
-        image=image,
-        image_key=content_key(sample.image) if shared is None else shared.image_key,
-        source_image=source,
-        source_key=source_key,
-    )
-
-
-def group_by_image(keys: Sequence[str], max_images: int) -> list[list[int]]:
-    """Split item indices into batches of at most `max_images` distinct keys.
-
-    Items that share a key stay together, so that each image is encoded once.
-    """
-    places: dict[str, list[int]] = {}
-    for index, key in enumerate(keys):
-        places.setdefault(key, []).append(index)
-    groups = list(places.values())
-    return [
-        [index for group in groups[start : start + max_images] for index in group]
-        for start in range(0, len(groups), max_images)
-    ]
-
-
 class RewardModel(nn.Module, abc.ABC):
     """Map (prompt, image[, source image]) to a score; higher is always better."""
 
@@ -170,6 +105,17 @@ class RewardModel(nn.Module, abc.ABC):
     def __init__(self, facts: ModelFacts) -> None:
         super().__init__()
         self.facts = facts
+
+    def prepare(self, sample: LoadedSample) -> LoadedSample:
+        """Do to one sample's pictures what `preprocess` would do to each alone; threads call it.
+
+        The prepared sample gives the same score, bit for bit, and holds smaller pictures.
+        """
+        return sample
+
+    def load(self, sample: Sample) -> LoadedSample:
+        """Decode and prepare one sample; errors as in `load_sample`."""
+        return self.prepare(load_sample(sample, self.facts))
 
     @abc.abstractmethod
     def preprocess(self, samples: Sequence[LoadedSample]) -> Any:  # noqa: ANN401  a family's own batch
@@ -258,15 +204,17 @@ class RewardModel(nn.Module, abc.ABC):
         if batch_size < 1:
             raise UsageError(f"batch_size is {batch_size}. Give 1 or more.")
         wanted = list(samples)
-        keys = [content_key(sample.image) for sample in wanted]
         scores: dict[int, Score] = {}
-        for indices in group_by_image(keys, batch_size):
-            loaded: list[LoadedSample] = []
-            for index in indices:
-                # Samples of one image follow each other.
-                shared = loaded[-1] if loaded and loaded[-1].image_key == keys[index] else None
-                loaded.append(load_sample(wanted[index], self.facts, shared=shared))
-            scores.update(zip(indices, self.score_batch(loaded), strict=True))
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            keys = list(pool.map(content_key, [sample.image for sample in wanted]))
+            for indices in group_by_image(keys, batch_size):
+                first = {keys[index]: wanted[index] for index in reversed(indices)}
+                pictures = dict(zip(first, pool.map(self.load, first.values()), strict=True))
+                loaded = [
+                    load_sample(wanted[index], self.facts, shared=pictures[keys[index]])
+                    for index in indices
+                ]
+                scores.update(zip(indices, self.score_batch(loaded), strict=True))
         return [scores[index] for index in range(len(wanted))]
 
     def rank(

@@ -15,7 +15,8 @@ import torch
 from visreward.core.errors import InputError, NonFiniteError, UsageError
 from visreward.core.images import content_key
 from visreward.core.types import Sample, Score
-from visreward.models.base import LoadedSample, RewardModel, load_sample
+from visreward.models.base import RewardModel
+from visreward.models.loaded import LoadedSample, load_sample
 from visreward.scoring.records import RowError, ScoredItem, sample_name
 
 T = TypeVar("T")
@@ -80,7 +81,7 @@ class ScoringEngine:
     Attributes:
         model: The reward model.
         batch_size: How many distinct images go through the model at once.
-        num_workers: How many threads hash and decode files.
+        num_workers: How many threads hash, decode and prepare files.
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class ScoringEngine:
             # A window of nothing but repeats still makes a batch, so that its rows are handed on.
             for start in range(0, max(len(groups), 1), self.batch_size):
                 yield [
-                    _Group(pool.submit(load_sample, group[0].sample, self.model.facts), group)
+                    _Group(pool.submit(self.model.load, group[0].sample), group)
                     for group in groups[start : start + self.batch_size]
                 ]
 

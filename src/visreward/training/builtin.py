@@ -20,9 +20,9 @@ from rich.console import Console
 from visreward.data.scenes.write import write_captions, write_pick_high
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.loading import load_model
-from visreward.training.config import load_config
 from visreward.training.journal import shown
 from visreward.training.labels import label_pick_high
+from visreward.training.recipe import load_config
 from visreward.training.run import train
 
 CAPTIONS, PICK_HIGH = Path("work/scenes-captions"), Path("work/scenes-pick-high")

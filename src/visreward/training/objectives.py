@@ -26,6 +26,9 @@ from visreward.models.clip.family import CLIPRewardModel
 from visreward.training.batches import Batch, prompt_ids
 from visreward.training.config import ContrastiveConfig, ICTConfig
 
+PROMPT_GROUPS = 4
+"""Into how many groups of like length the prompts of a batch are cut."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepOutput:
@@ -81,14 +84,9 @@ class Objective(nn.Module, abc.ABC):
         Short and long prompts go through the tower apart, so that little padding is computed.
         """
         distinct = sorted(dict.fromkeys(prompts), key=len)
-        half = len(distinct) // 2
-        features = torch.cat(
-            [
-                self.model.encode_prompts(part)[0]
-                for part in (distinct[:half], distinct[half:])
-                if part
-            ]
-        )
+        size = -(-len(distinct) // PROMPT_GROUPS)
+        parts = [distinct[start : start + size] for start in range(0, len(distinct), size)]
+        features = torch.cat([self.model.encode_prompts(part)[0] for part in parts])
         numbers = {prompt: number for number, prompt in enumerate(distinct)}
         index = torch.tensor([numbers[prompt] for prompt in prompts], device=features.device)
         return functional.normalize(features, dim=-1)[index]

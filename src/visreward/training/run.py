@@ -26,7 +26,7 @@ from visreward.training.hp_objective import HPObjective
 from visreward.training.objectives import ContrastiveObjective, ICTObjective, Objective
 from visreward.training.optim import freeze, frozen_layers
 from visreward.training.preparation import Preparation
-from visreward.training.trainer import Trainer, make_accelerator
+from visreward.training.trainer import Trainer, make_accelerator, with_precision
 
 NEEDS = {
     "contrastive": ("clipscore", "captions"),
@@ -73,6 +73,7 @@ def train(
         NonFiniteError: if a loss or gradient is not finite.
     """
     console = console or Console(stderr=True)
+    config = with_precision(config)
     _check_parts(config)
     _refuse_other_run(config)
     accelerator = make_accelerator(config)

@@ -15,6 +15,7 @@ from rich.console import Console
 from torch import Tensor
 
 from visreward.core.errors import DataError, NonFiniteError, UsageError
+from visreward.models.devices import find_device, is_native
 from visreward.models.weights import save_native
 from visreward.training.batches import Batch
 from visreward.training.checkpoint import (
@@ -53,6 +54,14 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
             "Launch with plain data parallelism (accelerate launch --multi_gpu)."
         )
     return accelerator
+
+
+def with_precision(config: TrainConfig) -> TrainConfig:
+    """Return the configuration with `precision` auto decided by the device."""
+    if config.precision != "auto":
+        return config
+    fast = is_native(torch.bfloat16, find_device(config.device))
+    return config.model_copy(update={"precision": "bfloat16" if fast else "float32"})
 
 
 class Trainer:

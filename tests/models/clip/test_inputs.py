@@ -13,7 +13,7 @@ from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from visreward.core.errors import ShapeError, UsageError
-from visreward.models.clip.inputs import MAX_LENGTH, PixelInputs, TextInputs
+from visreward.models.clip.inputs import MAX_LENGTH, ImageFit, PixelInputs, TextInputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +53,23 @@ def test_pixels_any_size_equal_to_processor(width: int, height: int) -> None:
     inputs, image = pixel_inputs(), picture(width, height)
     known = processed(inputs, image, do_rescale=False, do_normalize=False)
     np.testing.assert_array_equal(inputs.pixels([image])[0], known)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from(["crop", "pad"]))
+def test_square_of_a_square_is_itself(width: int, height: int, fit: ImageFit) -> None:
+    inputs = PixelInputs(pixel_inputs().processor, fit=fit)
+    assert inputs.keeps_squares
+    square = inputs.square(picture(width, height))
+    np.testing.assert_array_equal(np.asarray(inputs.square(square)), np.asarray(square))
+
+
+def test_keeps_squares_resize_larger_than_crop_is_false() -> None:
+    inputs = pixel_inputs()
+    inputs.processor.size["shortest_edge"] = SIDE + 8
+    assert not inputs.keeps_squares
+    square = inputs.square(picture(60, 50))
+    assert not np.array_equal(np.asarray(inputs.square(square)), np.asarray(square))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 3), (5, 3), (40, 3), (3, 40), (1, 9), (9, 1)])

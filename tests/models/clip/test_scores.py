@@ -14,11 +14,12 @@ from torch.nn import functional
 
 from visreward.core.errors import InputError, PromptError, UsageError
 from visreward.core.types import Sample
-from visreward.models.base import ModelFacts, load_sample
+from visreward.models.base import ModelFacts
 from visreward.models.clip.backbone import CLIPBackbone, CLIPBackboneConfig
 from visreward.models.clip.hp import HP, ICTHP, LAIONAesthetic
 from visreward.models.clip.ict import ICT
 from visreward.models.clip.similarity import CLIPScore, CLIPSimilarity, HPSv2, PickScore
+from visreward.models.loaded import load_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,6 +153,25 @@ def test_ict_hp_is_product_of_both_parts_each_on_its_own_pixels(
         parts = {"ict": of_ict.value, "hp": of_hp.value}
         assert score.dimensions == pytest.approx(parts, abs=1e-6)
         assert score.value == pytest.approx(of_ict.value * of_hp.value, abs=1e-6)
+
+
+@pytest.mark.parametrize(("hp_side", "prepared_side"), [(64, 64), (48, 150)])
+def test_prepare_keeps_the_score_and_resizes_where_both_parts_agree(
+    hp_side: int,
+    prepared_side: int,
+    random_backbone: Callable[..., CLIPBackbone],
+    make_inputs: Callable[[int], Inputs],
+) -> None:
+    pixels, texts = make_inputs(64)
+    ict = ICT(FACTS, random_backbone(), pixel_inputs=pixels, text_inputs=texts).eval()
+    backbone = random_backbone(image_only=True, image_size=hp_side)
+    hp = HP(IMAGE_ONLY, backbone, pixel_inputs=make_inputs(hp_side)[0]).eval()
+    model = ICTHP(ModelFacts(name="both", dimensions=("ict", "hp")), ict, hp)
+    noise = np.random.default_rng(4).integers(0, 256, (150, 200, 3)).astype(np.uint8)
+    loaded = load_sample(Sample(prompt="two cats", image=Image.fromarray(noise)), FACTS)
+    prepared = model.prepare(loaded)
+    assert prepared.image.height == prepared_side
+    assert model.score_batch([prepared]) == model.score_batch([loaded])
 
 
 def test_ict_hp_other_dimensions_are_refused(

@@ -6,17 +6,18 @@ Shape letters: B samples, M distinct images, T distinct prompts, L tokens, D fea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from visreward.models.base import LoadedSample, ModelFacts, RewardModel
+from visreward.models.base import ModelFacts, RewardModel
 from visreward.models.clip.backbone import CLIPBackbone
 from visreward.models.clip.inputs import PixelInputs, TextInputs
 from visreward.models.clip.prompt_cache import PromptCache, TextFeature
+from visreward.models.loaded import LoadedSample
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +69,12 @@ class CLIPRewardModel(RewardModel):
         self.pixel_inputs = pixel_inputs
         self.text_inputs = text_inputs
         self._prompt_cache = PromptCache(MAX_CACHED_PROMPTS)
+
+    def prepare(self, sample: LoadedSample) -> LoadedSample:
+        """Resize the picture to the square that the model sees."""
+        if not self.pixel_inputs.keeps_squares:
+            return sample
+        return replace(sample, image=self.pixel_inputs.square(sample.image))
 
     def preprocess(self, samples: Sequence[LoadedSample]) -> CLIPBatch:
         """Collect the distinct images and prompts of some samples."""

@@ -16,12 +16,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from visreward.core.errors import UsageError
-from visreward.models.base import LoadedSample, ModelFacts, RewardModel, RewardOutput
+from visreward.models.base import ModelFacts, RewardModel, RewardOutput
 from visreward.models.clip.backbone import CLIPBackbone, CLIPBackboneConfig
 from visreward.models.clip.family import CLIPBatch, CLIPRewardModel
 from visreward.models.clip.ict import ICT
 from visreward.models.clip.inputs import PixelInputs, load_pixel_inputs
 from visreward.models.heads import LinearStack
+from visreward.models.loaded import LoadedSample
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,11 +134,19 @@ class ICTHP(RewardModel):
         self.ict.batch_invariant = wanted
         self.hp.batch_invariant = wanted
 
+    @property
+    def shares_pixels(self) -> bool:
+        """Return whether both parts see the same pixels of an image."""
+        return self.ict.pixel_inputs.same_as(self.hp.pixel_inputs)
+
+    def prepare(self, sample: LoadedSample) -> LoadedSample:
+        """Resize the picture where both parts see the same square of it."""
+        return self.ict.prepare(sample) if self.shares_pixels else sample
+
     def preprocess(self, samples: Sequence[LoadedSample]) -> ICTHPBatch:
         """Collect the distinct images and prompts of some samples."""
         ict = self.ict.preprocess(samples)
-        same = self.ict.pixel_inputs.same_as(self.hp.pixel_inputs)
-        return ICTHPBatch(ict=ict, hp=ict if same else self.hp.preprocess(samples))
+        return ICTHPBatch(ict=ict, hp=ict if self.shares_pixels else self.hp.preprocess(samples))
 
     def forward(self, batch: ICTHPBatch) -> RewardOutput:
         """Score one batch; differentiable, keeps the samples' order."""

@@ -79,9 +79,17 @@ class PixelInputs:
         Of pictures more than 32 times as long as wide, a few pixels can differ by one level from
         what the processor would make of them.
         """
-        square = self._cropped if self.fit == "crop" else self._padded
-        arrays = np.stack([np.asarray(square(image)) for image in images])
+        arrays = np.stack([np.asarray(self.square(image)) for image in images])
         return torch.from_numpy(arrays).permute(0, 3, 1, 2).contiguous()
+
+    def square(self, image: Image.Image) -> Image.Image:
+        """Return the square of an RGB picture that the model sees."""
+        return self._cropped(image) if self.fit == "crop" else self._padded(image)
+
+    @property
+    def keeps_squares(self) -> bool:
+        """Return whether the square of a square is itself, so that it may be made early."""
+        return self.fit == "pad" or self.processor.size["shortest_edge"] == self.size
 
     def _cropped(self, image: Image.Image) -> Image.Image:
         """Return the centre of the picture, shortest side resized."""

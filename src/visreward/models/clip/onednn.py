@@ -30,6 +30,8 @@ import torch
 from torch import Tensor, nn
 from transformers.models.clip.modeling_clip import CLIPMLP
 
+from visreward.models.devices import is_native
+
 
 class OneDNNLinear(nn.Linear):
     """A linear layer that can apply GELU to its output at no cost."""
@@ -102,9 +104,7 @@ def _cuts_patches(convolution: nn.Conv2d) -> bool:
 def _is_supported(dtype: torch.dtype) -> bool:
     if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():
         return False
-    if dtype == torch.bfloat16:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return dtype == torch.float32
+    return dtype in (torch.float32, torch.bfloat16) and is_native(dtype, torch.device("cpu"))
 
 
 def _applies(inputs: Tensor, weight: Tensor) -> bool:
