@@ -58,6 +58,14 @@ def test_make_scenes_impossible_setting_exits_with_2(call: Call, tmp_path: Path)
     assert result.stderr.startswith("Error: ")
 
 
+def test_make_scenes_finish_for_captions_exits_with_2(call: Call, tmp_path: Path) -> None:
+    arguments = ["--output", tmp_path / "x", "--num", "4", "--seed", "1", "--finish-share", "0.5"]
+    result = call("data", "make-scenes", "captions", *arguments)
+    assert result.exit_code == 2
+    assert "captions have no finish" in result.stderr
+    assert not (tmp_path / "x").exists()
+
+
 def test_check_whole_dataset_is_ok(call: Call, dataset: Path) -> None:
     result = call("data", "check", "pick-high", dataset)
     assert result.exit_code == 0

@@ -74,6 +74,7 @@ def test_builtin_stages_make_what_the_next_one_needs() -> None:
         ("triplets", "labels"),
         ("labels", "ict-mini"),
         ("ict-mini", "hp-mini"),
+        ("photographic", "hp-mini"),
     ):
         assert names.index(earlier) < names.index(later)
     assert names[-1] == "install"

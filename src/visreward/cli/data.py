@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from visreward.cli.label import label
+from visreward.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import RenderableType
 
     from visreward.data.base import DatasetReport
@@ -115,6 +119,13 @@ def make_scenes(
             help="Side of the images; by default 128 for pick-high, 64 for captions.",
         ),
     ] = None,
+    finish_share: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of triplets with natural texture, soft focus and tone; 0 to 1.",
+        ),
+    ] = 0.0,
     num_workers: Annotated[
         int | None, typer.Option("--workers", metavar="N", help="Processes; by default one a core.")
     ] = None,
@@ -123,10 +134,15 @@ def make_scenes(
     from visreward.cli.console import notes_console, progress_bar
     from visreward.data.scenes.write import write_captions, write_pick_high
 
-    write, usual_size = {
-        SceneKind.PICK_HIGH: (write_pick_high, 128),
+    if kind is SceneKind.CAPTIONS and finish_share:
+        raise UsageError(
+            f"--finish-share is {finish_share}, but captions have no finish. Leave it out."
+        )
+    writers: dict[SceneKind, tuple[Callable[..., None], int]] = {
+        SceneKind.PICK_HIGH: (partial(write_pick_high, finish_share=finish_share), 128),
         SceneKind.CAPTIONS: (write_captions, 64),
-    }[kind]
+    }
+    write, usual_size = writers[kind]
     console = notes_console()
     with progress_bar(f"Making {kind}", total=num, console=console) as advance:
         write(

@@ -1,8 +1,8 @@
 """Make the models that ship with the package again, from nothing: `make builtin`.
 
 Stages, in order: scenes with captions, clip-mini, scenes as triplets, their labels, ict-mini,
-hp-mini, and the copy into the package. A finished stage is not repeated; an interrupted one goes
-on where it stopped.
+triplets with a photographic finish, hp-mini, and the copy into the package. A finished stage is
+not repeated; an interrupted one goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from visreward.training.recipe import load_config
 from visreward.training.run import train
 
 CAPTIONS, PICK_HIGH = Path("work/scenes-captions"), Path("work/scenes-pick-high")
-NUM_FAMILIES, NUM_TRIPLETS = 60_000, 40_000
-CAPTION_SEED, TRIPLET_SEED = 11, 12
+PHOTOGRAPHIC = Path("work/scenes-photographic")
+NUM_FAMILIES, NUM_TRIPLETS = 60_000, 30_000
+CAPTION_SEED, TRIPLET_SEED, PHOTOGRAPHIC_SEED = 11, 12, 13
+FINISH_SHARE = 0.7
 CAPTION_SIZE, TRIPLET_SIZE = 64, 128
 MODELS = ("clip-mini", "ict-mini", "hp-mini")
 PACKAGE_FOLDER = Path(__file__).resolve().parent.parent / "models" / "builtin"
@@ -59,16 +61,21 @@ def make_captions(console: Console) -> None:
         )
 
 
-def make_triplets(console: Console) -> None:
-    """Write triplets in Pick-High's layout."""
-    with counted(console, "scenes as triplets", NUM_TRIPLETS) as progress:
-        write_pick_high(
-            PICK_HIGH,
-            num=NUM_TRIPLETS,
-            seed=TRIPLET_SEED,
-            size=TRIPLET_SIZE,
-            progress=progress,
-        )
+def make_triplets(path: Path, *, seed: int, finish_share: float) -> Callable[[Console], None]:
+    """Return the stage that writes triplets in Pick-High's layout."""
+
+    def stage(console: Console) -> None:
+        with counted(console, "scenes as triplets", NUM_TRIPLETS) as progress:
+            write_pick_high(
+                path,
+                num=NUM_TRIPLETS,
+                seed=seed,
+                size=TRIPLET_SIZE,
+                finish_share=finish_share,
+                progress=progress,
+            )
+
+    return stage
 
 
 def make_labels(console: Console) -> None:
@@ -103,9 +110,13 @@ def stages(overrides: list[str]) -> list[tuple[str, Callable[[Console], None]]]:
     return [
         ("captions", make_captions),
         ("clip-mini", train_model("clip-mini", overrides)),
-        ("triplets", make_triplets),
+        ("triplets", make_triplets(PICK_HIGH, seed=TRIPLET_SEED, finish_share=0)),
         ("labels", make_labels),
         ("ict-mini", train_model("ict-mini", overrides)),
+        (
+            "photographic",
+            make_triplets(PHOTOGRAPHIC, seed=PHOTOGRAPHIC_SEED, finish_share=FINISH_SHARE),
+        ),
         ("hp-mini", train_model("hp-mini", overrides)),
         ("install", install),
     ]

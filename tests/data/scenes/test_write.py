@@ -106,6 +106,15 @@ def test_write_pick_high_item_does_not_depend_on_how_many_there_are(
     assert all(few[name] == many[name] for name in images)
 
 
+def test_write_pick_high_finish_changes_images_and_not_the_tables(
+    pick_high: Path, tmp_path: Path
+) -> None:
+    write_pick_high(tmp_path, num=NUM, seed=SEED, size=SIZE, finish_share=1.0, num_workers=1)
+    plain, finished = digests(pick_high), digests(tmp_path)
+    changed = {name for name in plain if plain[name] != finished[name]}
+    assert changed == {name for name in plain if name.endswith(".png")} | {"scenes.json"}
+
+
 class Interrupted(Exception):  # noqa: N818
     """Stands for the user's Ctrl-C."""
 
@@ -163,10 +172,11 @@ def test_write_pick_high_output_that_is_a_file_is_refused(tmp_path: Path) -> Non
         ({"size": 32}, "image size is 32"),
         ({"shares": (0.5, 0.2, 0.2)}, "Give three shares that sum to 1"),
         ({"num_workers": 0}, "num_workers is 0"),
+        ({"finish_share": 1.5}, r"finish_share is 1\.5"),
     ],
 )
 def test_write_pick_high_setting_out_of_range_is_refused(
-    tmp_path: Path, wrong: dict[str, int], words: str
+    tmp_path: Path, wrong: dict[str, float], words: str
 ) -> None:
     settings = {"num": 3, "seed": 0, "size": SIZE, "num_workers": 1} | wrong
     with pytest.raises(UsageError, match=words):
@@ -180,6 +190,7 @@ def test_write_pick_high_settings_file_says_what_was_written(pick_high: Path) ->
         "seed": SEED,
         "size": SIZE,
         "shares": [0.9, 0.05, 0.05],
+        "finish_share": 0.0,
         "complete": True,
     }
 

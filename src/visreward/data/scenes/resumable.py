@@ -36,6 +36,7 @@ class WriteSettings:
         seed: Seed of the world, at least 0.
         size: Side of the images in pixels, 64 to 512.
         shares: Shares of train, val and test; they sum to 1.
+        finish_share: Share of triplets with a photographic finish, 0 to 1; 0 for captions.
     """
 
     kind: str
@@ -43,12 +44,15 @@ class WriteSettings:
     seed: int
     size: int
     shares: tuple[float, float, float]
+    finish_share: float = 0.0
 
     def __post_init__(self) -> None:
         split_sizes(self.num, self.shares)
         check_size(self.size)
         if self.seed < 0:
             raise UsageError(f"The seed is {self.seed}. Give a whole number from 0 on.")
+        if not 0 <= self.finish_share <= 1:
+            raise UsageError(f"finish_share is {self.finish_share}. Give a share from 0 to 1.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ Item i depends on (seed, split, i) only, never on how many items are made or in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visreward.data.scenes.annotators import confidence_of, utility, vote
+from visreward.data.scenes.finish import finish
 from visreward.data.scenes.flaws import FLAWS, SEVERITIES, apply_flaw
 from visreward.data.scenes.grammar import Scene, swap_attribute
 from visreward.data.scenes.language import basic_prompt, refined_prompt, sample_mentions
@@ -62,6 +63,7 @@ class TripletPlan:
         votes: How many annotators chose (winning, losing); the winning image has the majority.
         confidence: Probability, above 0.5, that the majority is right.
         flaw_seed: Entropy of the randomness inside the flaws.
+        finish_seed: Which photographic finish all three images have, or None.
     """
 
     losing_scene: Scene
@@ -76,6 +78,7 @@ class TripletPlan:
     votes: tuple[int, int]
     confidence: float
     flaw_seed: int
+    finish_seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +103,7 @@ def make_triplet(*, seed: int, split: str, index: int, size: int) -> Triplet:
     return render_triplet(plan_triplet(seed=seed, split=split, index=index), size=size)
 
 
-def plan_triplet(*, seed: int, split: str, index: int) -> TripletPlan:
+def plan_triplet(*, seed: int, split: str, index: int, finish_share: float = 0.0) -> TripletPlan:
     """Return a triplet without its images; deterministic, and much faster than painting them.
 
     A draw whose simulated annotators prefer the losing image, or are divided, is replaced by the
@@ -110,17 +113,22 @@ def plan_triplet(*, seed: int, split: str, index: int) -> TripletPlan:
         seed: Seed of the world, at least 0.
         split: train, val or test.
         index: Number of the item in its split, at least 0.
+        finish_share: Share of triplets with a photographic finish, 0 to 1; nothing else of a
+            triplet depends on it.
 
     Raises:
         UnknownNameError: if the split is unknown.
         UsageError: if seed or index is negative.
     """
+    finish_rng = item_rng(seed=seed, split=split, kind="finish", index=index)
+    is_finished = finish_rng.random() < finish_share
+    finish_seed = int(finish_rng.integers(2**31)) if is_finished else None
     attempt = 0
     while True:
         rng = item_rng(seed=seed, split=split, kind="triplet", index=index, attempt=attempt)
         plan = _draw(rng, split)
         if plan.votes[0] > plan.votes[1]:
-            return plan
+            return replace(plan, finish_seed=finish_seed)
         attempt += 1
 
 
@@ -130,16 +138,22 @@ def render_triplet(plan: TripletPlan, *, size: int) -> Triplet:
     Raises:
         UsageError: if the size is outside 64 to 512.
     """
-    losing = render(plan.losing_scene, size)
+    scenes = (plan.losing_scene, plan.winning_scene, plan.refined_scene)
+    losing, winning, refined = (_picture(scene, plan, size) for scene in scenes)
     rng = np.random.default_rng(plan.flaw_seed)
     for flaw in plan.flaws:
         losing = apply_flaw(losing, flaw.kind, flaw.severity, rng)
     return Triplet(
         **{field.name: getattr(plan, field.name) for field in fields(plan)},
         losing_image=losing,
-        winning_image=render(plan.winning_scene, size),
-        refined_image=render(plan.refined_scene, size),
+        winning_image=winning,
+        refined_image=refined,
     )
+
+
+def _picture(scene: Scene, plan: TripletPlan, size: int) -> NDArray[np.uint8]:
+    picture = render(scene, size)
+    return picture if plan.finish_seed is None else finish(picture, plan.finish_seed)
 
 
 def _draw(rng: np.random.Generator, split: str) -> TripletPlan:

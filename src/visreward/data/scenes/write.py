@@ -48,6 +48,7 @@ def write_pick_high(
     seed: int,
     size: int = 128,
     shares: tuple[float, float, float] = DEFAULT_SHARES,
+    finish_share: float = 0.0,
     progress: Progress | None = None,
     num_workers: int | None = None,
 ) -> None:
@@ -66,6 +67,7 @@ def write_pick_high(
         seed: Seed of the world, at least 0; the same seed gives the same bytes.
         size: Side of the images in pixels, 64 to 512.
         shares: Shares of train, val and test.
+        finish_share: Share of triplets with a photographic finish, 0 to 1.
         progress: Called with the number of triplets that were just done, or None.
         num_workers: Processes; None takes the number of cores.
 
@@ -73,7 +75,9 @@ def write_pick_high(
         UsageError: if a setting is out of range or the folder holds something else.
         MissingExtraError: if pandas is not installed.
     """
-    settings = WriteSettings(kind="pick-high", num=num, seed=seed, size=size, shares=shares)
+    settings = WriteSettings(
+        kind="pick-high", num=num, seed=seed, size=size, shares=shares, finish_share=finish_share
+    )
     load_optional("pandas", extra="train")
     folder = Path(output)
     with output_folder(folder, settings) as has_work:
@@ -134,7 +138,12 @@ def _write_triplets(job: Job) -> list[Row]:
     refine = made(job.output / REFINE_FOLDER / job.split)
     rows = []
     for index in range(job.start, job.stop):
-        plan = plan_triplet(seed=job.settings.seed, split=job.split, index=index)
+        plan = plan_triplet(
+            seed=job.settings.seed,
+            split=job.split,
+            index=index,
+            finish_share=job.settings.finish_share,
+        )
         # Names say the split, so that no name stands in two tables for two images.
         stem = f"{job.split}_{index:07d}"
         paths = [easy / f"{stem}_0.png", easy / f"{stem}_1.png", refine / f"{stem}.png"]
