@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -45,6 +46,15 @@ def test_catalog_downloads_what_the_layout_reads() -> None:
         for file in LAYOUTS[row.layout].files:
             source = row.weights if file.place == "checkpoint" else row.backbone
             assert any(set(names) <= set(file.names) for names in source.files), row.name
+
+
+def test_catalog_revisions_are_commits_or_main() -> None:
+    found = {f.repo: f.revision for row in catalog().values() for f in row.hub_files()}
+    open_ends = {repo for repo, revision in found.items() if revision == "main"}
+    # No commit of these is known for sure; the one of the first download is recorded.
+    assert open_ends == {"8y/ICT", "8y/HP", "camenduru/improved-aesthetic-predictor"}
+    pinned = [revision for repo, revision in found.items() if repo not in open_ends]
+    assert all(re.fullmatch("[0-9a-f]{40}", revision) for revision in pinned)
 
 
 def test_catalog_builtin_models_say_what_they_know() -> None:

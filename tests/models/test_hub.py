@@ -16,12 +16,15 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from visreward.models.catalog import catalog, find_row
+
 if TYPE_CHECKING:
     from tests.models.conftest import TinyRelease
 
 COMMIT = "c0ffee" + "0" * 34
 ICT, HP = "8y/ICT", "8y/HP"
 BACKBONE = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
+PINNED = {files.revision for row in catalog().values() for files in row.hub_files()} - {"main"}
 
 SCORE = """
 import json, sys
@@ -62,13 +65,13 @@ class HubHandler(BaseHTTPRequestHandler):
         self.requests.append(f"{self.command} {path}")
         for repo, files in self.repos.items():
             if path.startswith(f"api/models/{repo}/revision/"):
-                self.send_json(self.describe(repo, files), path)
+                self.send_json(self.describe(repo, files, path), path)
             elif path.startswith(f"api/models/{repo}/tree/"):
                 self.send_json(self.list_tree(files), path)
             elif path.startswith(f"{repo}/resolve/"):
-                _, name = path.removeprefix(f"{repo}/resolve/").split("/", 1)
+                revision, name = path.removeprefix(f"{repo}/resolve/").split("/", 1)
                 if name in files:
-                    self.send_file(files[name])
+                    self.send_file(files[name], commit_of(revision))
                 else:
                     self.send_missing("EntryNotFound")
             else:
@@ -77,8 +80,9 @@ class HubHandler(BaseHTTPRequestHandler):
         self.send_missing("RepoNotFound")
 
     @staticmethod
-    def describe(repo: str, files: dict[str, Path]) -> object:
-        return {"id": repo, "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
+    def describe(repo: str, files: dict[str, Path], path: str) -> object:
+        commit = commit_of(path.rsplit("/", 1)[1])
+        return {"id": repo, "sha": commit, "siblings": [{"rfilename": name} for name in files]}
 
     @staticmethod
     def list_tree(files: dict[str, Path]) -> object:
@@ -88,14 +92,14 @@ class HubHandler(BaseHTTPRequestHandler):
         ]
 
     def send_json(self, value: object, path: str) -> None:
-        if path.rsplit("/", 1)[1] not in {"main", "v2", COMMIT}:
+        if path.rsplit("/", 1)[1] not in {"main", "v2", COMMIT, *PINNED}:
             self.send_missing("RevisionNotFound")
             return
         self.send_bytes(json.dumps(value).encode(), {"Content-Type": "application/json"})
 
-    def send_file(self, path: Path) -> None:
+    def send_file(self, path: Path, commit: str) -> None:
         content = path.read_bytes()
-        headers = {"ETag": f'"{digest(path)}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+        headers = {"ETag": f'"{digest(path)}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
         span = self.headers.get("Range")
         if span is None:
             self.send_bytes(content, headers)
@@ -115,6 +119,11 @@ class HubHandler(BaseHTTPRequestHandler):
 
     def send_missing(self, code: str) -> None:
         self.send_bytes(b"{}", {"X-Error-Code": code}, status=404)
+
+
+def commit_of(revision: str) -> str:
+    """Return the commit that a revision stands for: a pinned one is itself."""
+    return revision if revision in PINNED else COMMIT
 
 
 def digest(path: Path) -> str:
@@ -234,8 +243,11 @@ def test_load_again_offline_uses_the_copy(online: list[list[Any]], home: Path) -
     kind, text = again[1]
     assert kind == "ModelNotFoundError"
     assert text.startswith("Model 'clipscore' is not on this machine")
-    assert str(home / "visreward/models/clipscore@main") in text
-    assert "hf download openai/clip-vit-large-patch14" in text
+    weights = find_row("clipscore").weights
+    assert weights is not None
+    assert str(home / f"visreward/models/clipscore@{weights.revision}") in text
+    download = f"hf download {weights.repo} model.safetensors --revision {weights.revision}`"
+    assert download in text
     assert "visreward models import clipscore --checkpoint DIR --backbone DIR" in text
     assert "\n" not in text
 

@@ -84,7 +84,7 @@ class CatalogRow:
 def catalog() -> Mapping[str, CatalogRow]:
     """Return all rows by name, in the order of the file."""
     values = tomllib.loads(CATALOG_FILE.read_text(encoding="utf-8"))
-    rows = [_row(row, values["files"]) for row in values["model"]]
+    rows = [_row(row, values) for row in values["model"]]
     return {row.name: row for row in rows}
 
 
@@ -99,7 +99,7 @@ def find_row(name: str) -> CatalogRow:
     return catalog()[name]
 
 
-def _row(values: dict[str, Any], lists: dict[str, list[str]]) -> CatalogRow:  # TOML values
+def _row(values: dict[str, Any], tables: dict[str, Any]) -> CatalogRow:  # TOML values
     low, high = values["score_range"]
     return CatalogRow(
         **{
@@ -107,22 +107,22 @@ def _row(values: dict[str, Any], lists: dict[str, list[str]]) -> CatalogRow:  # 
             "score_range": (low, high),
             "dimensions": tuple(values.get("dimensions", ())),
             "memory_gb": Memory(**values["memory_gb"]),
-            "weights": _hub_files(values.get("weights"), lists),
-            "backbone": _hub_files(values.get("backbone"), lists),
+            "weights": _hub_files(values.get("weights"), tables),
+            "backbone": _hub_files(values.get("backbone"), tables),
         }
     )
 
 
 def _hub_files(
     values: dict[str, Any] | None,  # TOML values
-    lists: dict[str, list[str]],
+    tables: dict[str, Any],  # TOML values
 ) -> HubFiles | None:
     if values is None:
         return None
-    files = values["files"]
-    listed = lists[files] if isinstance(files, str) else files
+    repo, files = values["repo"], values["files"]
+    listed = tables["files"][files] if isinstance(files, str) else files
     return HubFiles(
-        repo=values["repo"],
-        revision=values["revision"],
+        repo=repo,
+        revision=tables["revisions"][repo],
         files=tuple(tuple(entry.split(" | ")) for entry in listed),
     )

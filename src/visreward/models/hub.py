@@ -168,10 +168,7 @@ def _not_found(
 ) -> ModelNotFoundError:
     from huggingface_hub import constants
 
-    downloads = " and ".join(
-        f"`hf download {needed.repo} {' '.join(names[0] for names in needed.files)}`"
-        for needed in row.hub_files()
-    )
+    downloads = " and ".join(f"`{_download_command(needed)}`" for needed in row.hub_files())
     return ModelNotFoundError(
         f"Model '{row.name}' is not on this machine and {files.repo} could not be downloaded "
         f"({reason}); looked for a copy in {folder} and for the files in {constants.HF_HUB_CACHE}. "
@@ -180,6 +177,12 @@ def _not_found(
         f"run `visreward models import {row.layout} --checkpoint DIR --backbone DIR --output DIR`, "
         "then load that DIR."
     )
+
+
+def _download_command(files: HubFiles) -> str:
+    names = " ".join(alternatives[0] for alternatives in files.files)
+    revision = "" if files.revision == "main" else f" --revision {files.revision}"
+    return f"hf download {files.repo} {names}{revision}"
 
 
 def _first_line(error: BaseException) -> str:
