@@ -27,7 +27,7 @@ from visreward.training.run import train
 
 CAPTIONS, PICK_HIGH = Path("work/scenes-captions"), Path("work/scenes-pick-high")
 PHOTOGRAPHIC = Path("work/scenes-photographic")
-NUM_FAMILIES, NUM_TRIPLETS = 60_000, 30_000
+NUM_FAMILIES, NUM_TRIPLETS = 60_000, 24_000
 CAPTION_SEED, TRIPLET_SEED, PHOTOGRAPHIC_SEED = 11, 12, 13
 FINISH_SHARE = 0.7
 CAPTION_SIZE, TRIPLET_SIZE = 64, 128
