@@ -56,7 +56,7 @@ def test_show_name_prints_facts_and_links() -> None:
     result = run("show", "pickscore")
     assert result.exit_code == 0
     assert "-100 to 100" in result.stdout
-    assert "yuvalkirstain/PickScore_v1@main" in result.stdout
+    assert "yuvalkirstain/PickScore_v1@a4e4367c6dfa7288a00c550414478f865b875800" in result.stdout
 
 
 def test_show_name_as_json_is_one_document() -> None:
