@@ -46,8 +46,13 @@ class Tower:
         }
 
     def flops(self, tokens: int) -> float:
-        """Return the operations of one sequence: linear layers and attention."""
-        return self.layers * (24 * tokens * self.width**2 + 4 * tokens**2 * self.width)
+        """Return the operations of one sequence as ours computes them: linear layers, attention.
+
+        Of the last layer only keys and values are needed of every token.
+        """
+        layer = 24 * tokens * self.width**2 + 4 * tokens**2 * self.width
+        last = (4 * tokens + 20) * self.width**2 + 4 * tokens * self.width
+        return (self.layers - 1) * layer + last
 
 
 @dataclass(frozen=True, kw_only=True)

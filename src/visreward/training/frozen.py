@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from visreward.core.errors import NonFiniteError
-from visreward.models.clip.backbone import CLIPBackbone
+from visreward.models.clip.backbone import CLIPBackbone, first_tokens
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.training.feeds import Feed, FrozenStates
@@ -45,7 +45,7 @@ def features_from_hidden(backbone: CLIPBackbone, hidden: Tensor, *, num_layers: 
     tower = backbone.clip.vision_model
     hidden = hidden.to(backbone.clip.dtype)
     for layer in tower.encoder.layers[num_layers:]:
-        hidden = layer(hidden, None)
+        hidden = layer(hidden, None, pooled=first_tokens(hidden))
     return backbone.clip.visual_projection(tower.post_layernorm(hidden[:, 0]))  # type: ignore[no-any-return]
 
 

@@ -30,6 +30,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+WHETHER_IT_PAYS = onednn._pays.__wrapped__
+
+
 @pytest.fixture(autouse=True)
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The activations of the products that went through oneDNN, in order."""
@@ -41,6 +44,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return plain(inputs, weight, bias, activation)
 
     monkeypatch.setattr(onednn, "_linear", watched)
+    monkeypatch.setattr(onednn, "_pays", lambda dtype: True)
     return seen
 
 
@@ -50,6 +54,34 @@ def linear(bias: bool = True) -> nn.Linear:
     use_onednn(layer)
     assert type(layer) is OneDNNLinear
     return layer
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "pays"),
+    [
+        ("AVX512", torch.float32, True),
+        ("AVX512_256", torch.float32, True),
+        ("AVX2", torch.float32, False),
+        ("DEFAULT", torch.float32, False),
+        ("AVX2", torch.bfloat16, True),
+    ],
+)
+def test_onednn_pays_in_float32_with_avx512_only(
+    capability: str, dtype: torch.dtype, pays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert WHETHER_IT_PAYS(dtype) is pays
+
+
+@torch.no_grad()
+def test_linear_where_it_does_not_pay_takes_torch(
+    calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onednn, "_pays", lambda dtype: False)
+    layer, inputs = linear(), torch.randn(9, 48)
+    expected = nn.functional.gelu(nn.functional.linear(inputs, layer.weight, layer.bias))
+    assert torch.equal(layer(inputs, activation="gelu"), expected)
+    assert calls == []
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -12,12 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig
 from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
 
 from visreward.core.errors import UsageError
 from visreward.models.clip.onednn import use_onednn
+from visreward.models.clip.pooled_layer import pool_last_layer
 
 _TOWER_FIELDS = (
     "hidden_size",
@@ -124,6 +126,11 @@ class ConvStem(nn.Sequential):
         return last.weight
 
 
+def first_tokens(images: Tensor) -> Tensor:
+    """Return (M,) int64: every image pools its first token."""
+    return torch.zeros(len(images), dtype=torch.int64, device=images.device)
+
+
 class CLIPBackbone(nn.Module):
     """Image and text towers with their projections."""
 
@@ -150,6 +157,9 @@ class CLIPBackbone(nn.Module):
                 )
             embeddings.patch_embedding = ConvStem(config.stem, embeddings.embed_dim)
         use_onednn(self.clip)
+        pool_last_layer(self.clip.vision_model)
+        if config.text is not None:
+            pool_last_layer(self.clip.text_model)
 
     @property
     def has_text(self) -> bool:
@@ -166,8 +176,10 @@ class CLIPBackbone(nn.Module):
             (M, D) in the weights' dtype, differentiable.
         """
         pixel_values = pixel_values.to(self.clip.visual_projection.weight.dtype)
-        pooled = self.clip.vision_model(pixel_values=pixel_values).pooler_output
-        return self.clip.visual_projection(pooled)  # type: ignore[no-any-return]
+        output = self.clip.vision_model(
+            pixel_values=pixel_values, pooled=first_tokens(pixel_values)
+        )
+        return self.clip.visual_projection(output.pooler_output)  # type: ignore[no-any-return]
 
     def text_features(self, input_ids: Tensor) -> Tensor:
         """Return projected, un-normalised text features.
@@ -180,8 +192,11 @@ class CLIPBackbone(nn.Module):
             (T, D) in the weights' dtype, differentiable.
         """
         assert isinstance(self.clip, CLIPModel)
-        pooled = self.clip.text_model(input_ids=input_ids).pooler_output
-        return self.clip.text_projection(pooled)  # type: ignore[no-any-return]
+        end = self.clip.text_model.eos_token_id
+        # transformers pools at the largest id where the configuration has the legacy value 2.
+        ends = input_ids if end == 2 else (input_ids == end).int()
+        output = self.clip.text_model(input_ids=input_ids, pooled=ends.argmax(dim=-1))
+        return self.clip.text_projection(output.pooler_output)  # type: ignore[no-any-return]
 
     def text_weights(self) -> list[Tensor]:
         """Return every weight that `text_features` reads."""

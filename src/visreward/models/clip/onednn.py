@@ -1,7 +1,7 @@
-"""The matrix products of a tower through oneDNN: inference on x86 CPUs.
+"""The matrix products of a tower through oneDNN: inference on x86 CPUs with AVX-512.
 
-torch hands float32 products to MKL, which runs about half as fast on AMD processors as oneDNN,
-the other library inside torch. GFLOP/s of one AMD EPYC core (AVX-512) at CLIP's shapes:
+torch hands float32 products to MKL, which runs about half as fast on AMD processors with AVX-512
+as oneDNN, the other library inside torch. GFLOP/s of one AMD EPYC core at CLIP's shapes:
 
     rows x in x out       MKL   oneDNN
     800 x 768 x 3072       96      212
@@ -9,11 +9,11 @@ the other library inside torch. GFLOP/s of one AMD EPYC core (AVX-512) at CLIP's
     2056 x 1280 x 5120     85      179
 
 One image through ViT-B/32, 16 at a time, takes 95 ms of that core by MKL and 48 ms here; ViT-H/14
-gains the same factor of two. On Intel processors both libraries run the same instructions, so
-nothing is switched there. bfloat16 goes through oneDNN in torch anyway; here it saves a copy of
-the bias and the pass of GELU, 5 to 10 % together. Weights stay as they are: repacking them for
-oneDNN gains 3 to 12 % more, for a second copy of every weight that has to be made again whenever
-the first changes.
+gains the same factor of two. Without AVX-512 oneDNN is the slower one (two EPYC cores with AVX2,
+4112 x 1280 x 5120: MKL 164 and oneDNN 138 GFLOP/s, with GELU 149 and 99), so that float32 stays
+with torch there. bfloat16 goes through oneDNN in torch anyway; here it saves a copy of the bias and
+the pass of GELU, 5 to 10 % together. Weights stay as they are: repacking them for oneDNN gains 3 to
+12 % more, for a second copy of every weight that has to be made again whenever the first changes.
 
 Everything else (training, autocast, GPUs, other processors, float16) takes torch's own way.
 
@@ -107,6 +107,11 @@ def _is_supported(dtype: torch.dtype) -> bool:
     return dtype in (torch.float32, torch.bfloat16) and is_native(dtype, torch.device("cpu"))
 
 
+@functools.cache
+def _pays(dtype: torch.dtype) -> bool:
+    return dtype != torch.float32 or "AVX512" in torch.backends.cpu.get_cpu_capability()
+
+
 def _applies(inputs: Tensor, weight: Tensor) -> bool:
     return (
         not torch.is_grad_enabled()
@@ -115,6 +120,7 @@ def _applies(inputs: Tensor, weight: Tensor) -> bool:
         and inputs.dim() > 1
         and inputs.numel() > 0
         and _is_supported(inputs.dtype)
+        and _pays(inputs.dtype)
         and not torch.is_autocast_enabled("cpu")
         and bool(torch.backends.mkldnn.enabled)
     )
