@@ -67,6 +67,19 @@ def build(kind: type[CLIPSimilarity], backbone: CLIPBackbone, inputs: Inputs) ->
     return kind(FACTS, backbone, pixel_inputs=inputs[0], text_inputs=inputs[1]).eval()
 
 
+def build_both(
+    hp_side: int,
+    random_backbone: Callable[..., CLIPBackbone],
+    make_inputs: Callable[[int], Inputs],
+) -> ICTHP:
+    """Return ICT at 64 px and HP at another size, as one model."""
+    pixels, texts = make_inputs(64)
+    ict = ICT(FACTS, random_backbone(), pixel_inputs=pixels, text_inputs=texts).eval()
+    backbone = random_backbone(image_only=True, image_size=hp_side)
+    hp = HP(IMAGE_ONLY, backbone, pixel_inputs=make_inputs(hp_side)[0]).eval()
+    return ICTHP(ModelFacts(name="both", dimensions=("ict", "hp")), ict, hp)
+
+
 def test_clipscore_is_100_times_positive_part_of_cosine(
     random_backbone: Callable[..., CLIPBackbone], inputs: Inputs, samples: list[Sample]
 ) -> None:
@@ -143,13 +156,10 @@ def test_ict_hp_is_product_of_both_parts_each_on_its_own_pixels(
     make_inputs: Callable[[int], Inputs],
     samples: list[Sample],
 ) -> None:
-    pixels, texts = make_inputs(64)
-    ict = ICT(FACTS, random_backbone(), pixel_inputs=pixels, text_inputs=texts).eval()
-    backbone = random_backbone(image_only=True, image_size=hp_side)
-    hp = HP(IMAGE_ONLY, backbone, pixel_inputs=make_inputs(hp_side)[0]).eval()
-    model = ICTHP(ModelFacts(name="both", dimensions=("ict", "hp")), ict, hp)
+    model = build_both(hp_side, random_backbone, make_inputs)
     scores = model.score(samples)
-    for score, of_ict, of_hp in zip(scores, ict.score(samples), hp.score(samples), strict=True):
+    parts_alone = (model.ict.score(samples), model.hp.score(samples))
+    for score, of_ict, of_hp in zip(scores, *parts_alone, strict=True):
         parts = {"ict": of_ict.value, "hp": of_hp.value}
         assert score.dimensions == pytest.approx(parts, abs=1e-6)
         assert score.value == pytest.approx(of_ict.value * of_hp.value, abs=1e-6)
@@ -162,11 +172,7 @@ def test_prepare_keeps_the_score_and_resizes_where_both_parts_agree(
     random_backbone: Callable[..., CLIPBackbone],
     make_inputs: Callable[[int], Inputs],
 ) -> None:
-    pixels, texts = make_inputs(64)
-    ict = ICT(FACTS, random_backbone(), pixel_inputs=pixels, text_inputs=texts).eval()
-    backbone = random_backbone(image_only=True, image_size=hp_side)
-    hp = HP(IMAGE_ONLY, backbone, pixel_inputs=make_inputs(hp_side)[0]).eval()
-    model = ICTHP(ModelFacts(name="both", dimensions=("ict", "hp")), ict, hp)
+    model = build_both(hp_side, random_backbone, make_inputs)
     noise = np.random.default_rng(4).integers(0, 256, (150, 200, 3)).astype(np.uint8)
     loaded = load_sample(Sample(prompt="two cats", image=Image.fromarray(noise)), FACTS)
     prepared = model.prepare(loaded)
