@@ -16,11 +16,11 @@ from transformers import CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from visreward.core.types import Sample
-from visreward.models.base import ModelFacts
 from visreward.models.clip.backbone import CLIPBackbone, CLIPBackboneConfig
 from visreward.models.clip.hp import HP, ICTHP
 from visreward.models.clip.ict import ICT
 from visreward.models.clip.inputs import PixelInputs, TextInputs
+from visreward.models.facts import ModelFacts
 from visreward.training.tokenizer import train_tokenizer
 
 IMAGE_SIDE, CONTEXT, VOCABULARY = 224, 77, 49408

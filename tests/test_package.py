@@ -12,6 +12,7 @@ import visreward
 
 def test_public_names_are_sorted_and_are_these() -> None:
     assert visreward.__all__ == [
+        "DimensionScore",
         "PreferenceGroup",
         "PreferencePair",
         "Ranked",

@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from visreward.core.errors import VisrewardError
     from visreward.core.images import read_image
-    from visreward.core.types import PreferenceGroup, PreferencePair, Sample, Score
-    from visreward.models.base import Ranked, RewardModel
+    from visreward.core.types import (
+        DimensionScore,
+        PreferenceGroup,
+        PreferencePair,
+        Sample,
+        Score,
+    )
+    from visreward.models.base import RewardModel
     from visreward.models.loading import load_model
+    from visreward.models.ranked import Ranked
     from visreward.scoring.engine import ScoringEngine
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DimensionScore",
     "PreferenceGroup",
     "PreferencePair",
     "Ranked",
@@ -31,9 +39,10 @@ __all__ = [
 # Where each public name lives. It is imported at its first use, so that torch and the other
 # large packages are paid for by those who score.
 _HOMES = {
+    "DimensionScore": "visreward.core.types",
     "PreferenceGroup": "visreward.core.types",
     "PreferencePair": "visreward.core.types",
-    "Ranked": "visreward.models.base",
+    "Ranked": "visreward.models.ranked",
     "RewardModel": "visreward.models.base",
     "Sample": "visreward.core.types",
     "Score": "visreward.core.types",

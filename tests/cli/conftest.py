@@ -12,11 +12,11 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from typer.testing import CliRunner, Result
 
 from visreward.cli.main import app
-from visreward.models.base import ModelFacts
 from visreward.models.clip.backbone import CLIPBackbone, CLIPBackboneConfig
 from visreward.models.clip.hp import HP, ICTHP
 from visreward.models.clip.ict import ICT
 from visreward.models.clip.inputs import PixelInputs, TextInputs
+from visreward.models.facts import ModelFacts
 from visreward.training.tokenizer import train_tokenizer
 
 CONTEXT = 16

@@ -84,9 +84,9 @@ def test_show_folder_prints_facts_and_card(tmp_path: Path) -> None:
 
 
 def test_show_misspelt_name_gets_the_nearest() -> None:
-    result = run("show", "hpsv3")
+    result = run("show", "hpsv4")
     assert isinstance(result.exception, UnknownNameError)
-    assert "Did you mean 'hpsv2'" in str(result.exception)
+    assert "Did you mean 'hpsv3'" in str(result.exception)
 
 
 def test_import_help_names_every_layout() -> None:

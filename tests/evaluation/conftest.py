@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from visreward.models.base import ModelFacts, RewardModel, RewardOutput
+from visreward.models.base import RewardModel
+from visreward.models.facts import ModelFacts
 from visreward.models.loaded import LoadedSample
+from visreward.models.output import RewardOutput
 
 
 class DetailModel(RewardModel):

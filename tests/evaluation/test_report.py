@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from visreward.core.images import read_image
-from visreward.core.types import ImageSource, Sample, Score
+from visreward.core.types import DimensionScore, ImageSource, Sample, Score
 from visreward.evaluation import report as report_module
 from visreward.evaluation.report import write_report
-from visreward.models.base import ModelFacts
+from visreward.models.facts import ModelFacts
 from visreward.scoring.records import ScoredItem, sample_name
 
 if TYPE_CHECKING:
@@ -66,7 +66,10 @@ def scored(
     score = Score(
         value=value,
         sigma=sigma,
-        dimensions={"ict": value, "visual_quality": abs(value)},
+        dimensions={
+            "ict": DimensionScore(mu=value),
+            "visual_quality": DimensionScore(mu=abs(value)),
+        },
         notes=notes,
     )
     return ScoredItem(index=index, sample=sample, name=sample_name(sample, index), score=score)

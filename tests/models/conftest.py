@@ -14,11 +14,11 @@ from transformers import CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from visreward.core.types import Sample
-from visreward.models.base import ModelFacts
 from visreward.models.clip.backbone import CLIPBackbone, CLIPBackboneConfig
 from visreward.models.clip.hp import HP, ICTHP
 from visreward.models.clip.ict import ICT
 from visreward.models.clip.inputs import load_pixel_inputs, load_text_inputs
+from visreward.models.facts import ModelFacts
 from visreward.models.heads import LinearStack
 from visreward.models.key_maps import CLIP, OPEN_CLIP, to_ours, to_released
 from visreward.training.tokenizer import train_tokenizer

@@ -15,9 +15,12 @@ from torch import nn
 
 from visreward.core.errors import ImageError, InputError, NonFiniteError, PromptError, UsageError
 from visreward.core.images import AS_RELEASED, UPRIGHT, read_image
-from visreward.core.types import Sample, Score
-from visreward.models.base import ModelFacts, RewardModel, RewardOutput, order
+from visreward.core.types import DimensionScore, Sample, Score
+from visreward.models.base import RewardModel
+from visreward.models.facts import ModelFacts
 from visreward.models.loaded import LoadedSample, group_by_image, load_sample
+from visreward.models.output import RewardOutput
+from visreward.models.ranked import order
 
 if TYPE_CHECKING:
     from visreward.core.images import ReadingRule
@@ -95,7 +98,7 @@ def test_score_carries_everything_that_the_model_says() -> None:
     assert score.sigma == pytest.approx(4.0)
     assert replace(score, sigma=None) == Score(
         value=11.0,
-        dimensions={"red": 7.0, "length": 4.0},
+        dimensions={"red": DimensionScore(mu=7.0), "length": DimensionScore(mu=4.0)},
         model="mean red",
         revision="abc",
         notes=("4 letters",),

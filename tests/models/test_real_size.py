@@ -17,7 +17,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from visreward.core.types import Sample
 from visreward.models.key_maps import CLIP, OPEN_CLIP, to_ours, to_released
-from visreward.models.released import import_released
+from visreward.models.released import ReleasedSource, import_released
 from visreward.models.tensors import free_memory
 from visreward.models.weights import load_native
 
@@ -102,7 +102,9 @@ def backbone(folder: Path, release: TinyRelease) -> Path:
 def check_import_score_save_reload(layout: str, checkpoint: Path, backbone: Path) -> None:
     root = checkpoint.parent
     imported, saved = root / f"{layout}-imported", root / f"{layout}-saved"
-    import_released(layout, checkpoint=checkpoint, backbone=backbone, output=imported)
+    import_released(
+        layout, ReleasedSource(checkpoint=checkpoint, backbone=backbone), output=imported
+    )
     shutil.rmtree(checkpoint)
     model = load_native(imported, dtype=torch.bfloat16)
     sample = Sample(prompt="a red cube", image=Image.linear_gradient("L").convert("RGB"))

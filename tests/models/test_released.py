@@ -26,7 +26,7 @@ from visreward.core.types import Sample
 from visreward.models.base import RewardModel
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.heads import LinearStack
-from visreward.models.released import ImportReport, import_released
+from visreward.models.released import ImportReport, ReleasedSource, import_released
 from visreward.models.weights import load_native
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def import_tiny(
 ) -> ImportReport:
     return import_released(
         layout,
-        checkpoint=release.checkpoint,
-        backbone=release.backbone,
+        ReleasedSource(checkpoint=release.checkpoint, backbone=release.backbone),
         output=output,
         force=force,
     )
@@ -149,7 +148,7 @@ def test_import_composite_layout_multiplies_its_parts(
 ) -> None:
     report, model = imports.report("ict-hp"), imports.model("ict-hp")
     for score in model.score(samples):
-        product = score.dimensions["ict"] * score.dimensions["hp"]
+        product = score.dimensions["ict"].mu * score.dimensions["hp"].mu
         assert score.value == pytest.approx(product, abs=1e-6)
     assert report.revision == model.facts.revision
     assert "hp: text_projection.weight" in report.left_out
@@ -198,7 +197,9 @@ def test_import_hpsv2_half_weights_stay_half(release: TinyRelease, tmp_path: Pat
     half = {name: value.half() for name, value in weights["state_dict"].items()}
     torch.save({"state_dict": half}, checkpoint / "HPS_v2.1_compressed.pt")
     import_released(
-        "hpsv2", checkpoint=checkpoint, backbone=release.backbone, output=tmp_path / "model"
+        "hpsv2",
+        ReleasedSource(checkpoint=checkpoint, backbone=release.backbone),
+        output=tmp_path / "model",
     )
     stored = load_file(tmp_path / "model/model.safetensors")
     full = {name for name, value in stored.items() if value.dtype != torch.float16}
@@ -212,7 +213,9 @@ def test_import_files_directly_in_the_checkpoint_are_found(
     checkpoint.mkdir()
     save_file(release.clip, checkpoint / "model.safetensors")
     report = import_released(
-        "ict", checkpoint=checkpoint, backbone=release.backbone, output=tmp_path / "model"
+        "ict",
+        ReleasedSource(checkpoint=checkpoint, backbone=release.backbone),
+        output=tmp_path / "model",
     )
     assert report.read[0] == checkpoint / "model.safetensors"
     assert report.left_out == ()
@@ -240,7 +243,9 @@ def test_import_crafted_pickle_leaves_nothing_behind(release: TinyRelease, tmp_p
     torch.save(release.clip | {"extra": Crafted()}, checkpoint / "pytorch_model.bin")
     with pytest.raises(UnsafePickleError, match="exec"):
         import_released(
-            "ict", checkpoint=checkpoint, backbone=release.backbone, output=tmp_path / "model"
+            "ict",
+            ReleasedSource(checkpoint=checkpoint, backbone=release.backbone),
+            output=tmp_path / "model",
         )
     assert [path.name for path in tmp_path.iterdir()] == ["release"]
 
@@ -255,7 +260,9 @@ def test_import_weights_of_another_backbone_are_listed_and_nothing_is_written(
     save_file(weights, checkpoint / "model.safetensors")
     with pytest.raises(WeightsError) as error:
         import_released(
-            "pickscore", checkpoint=checkpoint, backbone=release.backbone, output=tmp_path / "model"
+            "pickscore",
+            ReleasedSource(checkpoint=checkpoint, backbone=release.backbone),
+            output=tmp_path / "model",
         )
     assert str(checkpoint / "model.safetensors") in str(error.value)
     assert "missing: backbone.clip.text_model.encoder.layers.1" in str(error.value)
@@ -268,7 +275,9 @@ def test_import_missing_weights_names_all_places_looked_at(
 ) -> None:
     with pytest.raises(ModelNotFoundError, match=r"HP/hp_backbone.*--checkpoint"):
         import_released(
-            "ict-hp", checkpoint=release.backbone, backbone=release.backbone, output=tmp_path / "m"
+            "ict-hp",
+            ReleasedSource(checkpoint=release.backbone, backbone=release.backbone),
+            output=tmp_path / "m",
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -284,7 +293,9 @@ def test_import_missing_backbone_file_is_named(
             (backbone / path.name).symlink_to(path)
     with pytest.raises(ModelNotFoundError, match=rf"has no {name}.*--backbone"):
         import_released(
-            "ict", checkpoint=release.checkpoint, backbone=backbone, output=tmp_path / "m"
+            "ict",
+            ReleasedSource(checkpoint=release.checkpoint, backbone=backbone),
+            output=tmp_path / "m",
         )
 
 
@@ -297,7 +308,9 @@ def test_import_backbone_of_another_kind_is_refused(release: TinyRelease, tmp_pa
     (backbone / "config.json").write_text('{"model_type": "siglip"}')
     with pytest.raises(WeightsError, match="describes a 'siglip' model, expected 'clip'"):
         import_released(
-            "clipscore", checkpoint=release.checkpoint, backbone=backbone, output=tmp_path / "m"
+            "clipscore",
+            ReleasedSource(checkpoint=release.checkpoint, backbone=backbone),
+            output=tmp_path / "m",
         )
 
 

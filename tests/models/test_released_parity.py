@@ -92,7 +92,7 @@ def test_scores_of_every_row_match_the_release(
     assert [score.value for score in both] == pytest.approx(
         [row["ict_hp_product"] for row in rows], abs=TOLERANCE
     )
-    assert [score.dimensions["hp"] for score in both] == [score.value for score in hp]
+    assert [score.dimensions["hp"].mu for score in both] == [score.value for score in hp]
 
 
 def test_pixels_match_the_release(

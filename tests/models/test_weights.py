@@ -21,12 +21,12 @@ from visreward.core.errors import (
 )
 from visreward.core.types import Sample
 from visreward.models import tensors
-from visreward.models.base import ModelFacts
 from visreward.models.clip.backbone import CLIPBackbone, CLIPBackboneConfig
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP, ICTHP
 from visreward.models.clip.ict import ICT
 from visreward.models.clip.inputs import PixelInputs
+from visreward.models.facts import ModelFacts
 from visreward.models.native_config import Origin
 from visreward.models.tensors import fill, without_weights
 from visreward.models.weights import load_native, save_native, write_parts

@@ -12,8 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from visreward.models.base import ModelFacts, RewardModel, RewardOutput
+from visreward.models.base import RewardModel
+from visreward.models.facts import ModelFacts
 from visreward.models.loaded import LoadedSample
+from visreward.models.output import RewardOutput
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from PIL import Image
 from visreward.core.errors import ImageError, UsageError
 from visreward.core.types import Sample
 from visreward.models.base import RewardModel
-from visreward.models.loaded import LoadedSample
+from visreward.models.loaded import LoadedSample, PictureReader
 from visreward.scoring import engine as engine_module
 from visreward.scoring.engine import ScoringEngine
 from visreward.scoring.records import RowError, ScoredItem
@@ -39,9 +39,9 @@ def count_loads(model: ColourModel, monkeypatch: pytest.MonkeyPatch) -> list[str
     """Record the image of every sample that the engine loads."""
     loaded: list[str] = []
 
-    def counted(sample: Sample) -> LoadedSample:
+    def counted(sample: Sample, reader: PictureReader) -> LoadedSample:
         loaded.append(str(sample.image))
-        return RewardModel.load(model, sample)
+        return RewardModel.load(model, sample, reader)
 
     monkeypatch.setattr(model, "load", counted)
     return loaded
@@ -213,9 +213,9 @@ def test_run_long_stream_reads_and_decodes_only_so_far_ahead(
     alive: list[weakref.ref[Image.Image]] = []
     most_alive = 0
 
-    def watched(sample: Sample) -> LoadedSample:
+    def watched(sample: Sample, reader: PictureReader) -> LoadedSample:
         nonlocal most_alive
-        loaded = RewardModel.load(model, sample)
+        loaded = RewardModel.load(model, sample, reader)
         alive.append(weakref.ref(loaded.image))
         most_alive = max(most_alive, sum(ref() is not None for ref in alive))
         return loaded
@@ -295,9 +295,9 @@ def test_run_next_batch_is_decoded_while_the_model_computes(
     waited: list[bool] = []
     score_batch = model.score_batch
 
-    def watched(sample: Sample) -> LoadedSample:
+    def watched(sample: Sample, reader: PictureReader) -> LoadedSample:
         is_loaded[sample.image].set()
-        return RewardModel.load(model, sample)
+        return RewardModel.load(model, sample, reader)
 
     def slow(batch: list[LoadedSample]) -> object:
         if not waited:

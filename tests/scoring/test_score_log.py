@@ -14,7 +14,7 @@ import pytest
 from visreward.core.errors import DataError
 from visreward.core.types import Sample
 from visreward.data.base import load_optional
-from visreward.models.base import ModelFacts
+from visreward.models.facts import ModelFacts
 from visreward.scoring.engine import ScoringEngine
 from visreward.scoring.formats import OutputFormat
 from visreward.scoring.records import RECORD_KEYS, RowError, ScoredItem
@@ -83,7 +83,7 @@ def test_log_holds_every_item_with_every_key(
     assert {record["model"] for record in found} == {"colour"}
     if chosen is OutputFormat.JSONL:
         assert all(tuple(record) == RECORD_KEYS for record in found)
-        assert found[1]["dimensions"]["red"] == pytest.approx(25 / 255)
+        assert found[1]["dimensions"]["red"]["mu"] == pytest.approx(25 / 255)
     else:
         assert found[1]["dimensions.red"] == pytest.approx(25 / 255)
         assert found[3]["dimensions.red"] is None

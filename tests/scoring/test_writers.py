@@ -11,8 +11,8 @@ import pytest
 
 from visreward.core import extras
 from visreward.core.errors import MissingExtraError, UsageError
-from visreward.core.types import Sample, Score
-from visreward.models.base import ModelFacts
+from visreward.core.types import DimensionScore, Sample, Score
+from visreward.models.facts import ModelFacts
 from visreward.scoring.formats import OutputFormat, check_writable, choose_format
 from visreward.scoring.records import ScoredItem
 from visreward.scoring.text_output import text_output
@@ -27,7 +27,10 @@ def item(index: int, value: float | None, *, image: str = "", prompt: str = "a c
         return ScoredItem(index=index, sample=sample, name=image, error="It is torn.")
     score = Score(
         value=value,
-        dimensions={"red": value, "letters": 5.0},
+        dimensions={
+            "red": DimensionScore(mu=value, sigma=0.5),
+            "letters": DimensionScore(mu=5.0),
+        },
         model="colour",
         revision="r1",
         notes=("cut", "odd") if index == 0 else (),
@@ -109,6 +112,7 @@ def test_json_is_one_document_in_input_order(
     assert [entry["score"] for entry in document["items"]] == [0.25, None, -0.5, 0.25, 1.0]
     assert document["items"][1]["error"] == "It is torn."
     assert document["items"][0]["notes"] == ["cut", "odd"]
+    assert document["items"][0]["dimensions"]["red"] == {"mu": 0.25, "sigma": 0.5}
 
 
 def test_jsonl_to_standard_output_is_out_at_once(
@@ -120,12 +124,14 @@ def test_jsonl_to_standard_output_is_out_at_once(
     writer.finish()
 
 
-def test_csv_has_one_column_for_each_dimension(facts: ModelFacts, tmp_path: Path) -> None:
+def test_csv_has_two_columns_for_each_dimension(facts: ModelFacts, tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     written(open_writer(OutputFormat.CSV, path, facts), ITEMS)
     rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
     assert [row["score"] for row in rows] == ["0.25", "", "-0.5", "0.25", "1.0"]
     assert rows[0]["dimensions.red"] == "0.25"
+    assert rows[0]["dimensions.red.sigma"] == "0.5"
+    assert rows[0]["dimensions.letters.sigma"] == ""
     assert rows[0]["notes"] == "cut; odd"
     assert rows[1]["dimensions.red"] == ""
     assert rows[1]["error"] == "It is torn."

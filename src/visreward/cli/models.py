@@ -93,7 +93,8 @@ def import_model(
         str,
         typer.Argument(
             metavar="LAYOUT",
-            help="ict, hp, ict-hp, clipscore, pickscore, hpsv2 or laion-aesthetic.",
+            help="ict, hp, ict-hp, clipscore, pickscore, hpsv2, laion-aesthetic, hpsv3 or "
+            "editreward.",
         ),
     ],
     *,
@@ -105,22 +106,41 @@ def import_model(
         typer.Option(
             "--backbone",
             metavar="DIR",
-            help="Folder of the CLIP model: config.json, preprocessor_config.json, tokenizer.",
+            help="Folder of the model that it was trained from: config.json, "
+            "preprocessor_config.json, tokenizer.",
         ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="The native folder to write.")
     ],
+    release: Annotated[
+        Path | None,
+        typer.Option(
+            "--release",
+            metavar="PATH",
+            help="hpsv3 and editreward: source tree or wheel of the release, read for its rating "
+            "prompts, never run.",
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            metavar="NAME.yaml",
+            help="Training configuration in the release, where it has several.",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a native folder that is there.")
     ] = False,
 ) -> None:
     """Turn released weights into a native folder that every command loads."""
-    from visreward.models.released import import_released
+    from visreward.models.released import ReleasedSource, import_released
 
-    report = import_released(
-        layout, checkpoint=checkpoint, backbone=backbone, output=output, force=force
+    source = ReleasedSource(
+        checkpoint=checkpoint, backbone=backbone, release=release, config_name=config
     )
+    report = import_released(layout, source, output=output, force=force)
     for path in report.read:
         typer.echo(f"read      {path}")
     for name in report.left_out:

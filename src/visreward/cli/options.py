@@ -92,6 +92,14 @@ DtypeOption: TypeAlias = Annotated[
     Dtype,
     typer.Option("--dtype", metavar="NAME", help="Computed in float32, bfloat16 or float16."),
 ]
+Attention: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--attention",
+        metavar="NAME",
+        help="sdpa; with vision-language models also eager or flash_attention_2.",
+    ),
+]
 BatchInvariant: TypeAlias = Annotated[
     bool,
     typer.Option(

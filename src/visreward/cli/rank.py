@@ -8,7 +8,7 @@ from visreward.cli import options
 from visreward.scoring.formats import OutputFormat
 
 if TYPE_CHECKING:
-    from visreward.models.base import ModelFacts
+    from visreward.models.facts import ModelFacts
     from visreward.scoring.writer import ScoreWriter
 
 
@@ -24,6 +24,7 @@ def rank(  # noqa: PLR0913 - one parameter for each option
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.FLOAT32,
     batch_invariant: options.BatchInvariant = False,
+    attention: options.Attention = "sdpa",
 ) -> None:
     """Rank images for one prompt, best first; equal scores share a rank.
 
@@ -53,6 +54,7 @@ def rank(  # noqa: PLR0913 - one parameter for each option
             device=device,
             dtype=dtype,
             batch_invariant=batch_invariant,
+            attention=attention,
         ),
         open_output=open_output,
         report=report,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from visreward.cli import options
 
 if TYPE_CHECKING:
-    from visreward.models.base import ModelFacts
+    from visreward.models.facts import ModelFacts
     from visreward.scoring.writer import ScoreWriter
 
 
@@ -26,6 +26,7 @@ def score(  # noqa: PLR0913 - one parameter for each option
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.FLOAT32,
     batch_invariant: options.BatchInvariant = False,
+    attention: options.Attention = "sdpa",
 ) -> None:
     """Score every image with every prompt; higher is better.
 
@@ -52,6 +53,7 @@ def score(  # noqa: PLR0913 - one parameter for each option
             device=device,
             dtype=dtype,
             batch_invariant=batch_invariant,
+            attention=attention,
         ),
         open_output=open_output,
         report=report,

@@ -23,7 +23,7 @@ from visreward.scoring.rows import count_lines, read_rows
 
 if TYPE_CHECKING:
     from visreward.cli.options import Dtype
-    from visreward.models.base import ModelFacts
+    from visreward.models.facts import ModelFacts
     from visreward.scoring.engine import ScoringEngine
     from visreward.scoring.writer import ScoreWriter
 
@@ -54,6 +54,7 @@ class ModelChoice:
     device: str
     dtype: Dtype
     batch_invariant: bool
+    attention: str
 
 
 @dataclass(slots=True)
@@ -142,6 +143,7 @@ def load_engine(choice: ModelChoice) -> ScoringEngine:
             device=choice.device,
             dtype=choice.dtype.value,
             batch_invariant=choice.batch_invariant,
+            attention=choice.attention,
         )
         is_fast = is_native(DTYPES[choice.dtype.value], model.device)
     if not is_fast:

@@ -87,6 +87,19 @@ class PreferenceGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DimensionScore:
+    """What a reward model says about one dimension of a sample.
+
+    Attributes:
+        mu: Mean; higher is better.
+        sigma: Standard deviation, or None where the model predicts none.
+    """
+
+    mu: float
+    sigma: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """What a reward model says about one sample.
 
@@ -102,7 +115,7 @@ class Score:
 
     value: float
     sigma: float | None = None
-    dimensions: Mapping[str, float] = field(default_factory=dict)
+    dimensions: Mapping[str, DimensionScore] = field(default_factory=dict)
     model: str = ""
     revision: str = ""
     notes: tuple[str, ...] = ()

@@ -63,7 +63,7 @@ def score_rows(
             scores = model.score_batch(samples)
             found = {model.facts.name: [score.value for score in scores]}
             for name in model.facts.dimensions:
-                found[f"{model.facts.name}/{name}"] = [s.dimensions[name] for s in scores]
+                found[f"{model.facts.name}/{name}"] = [s.dimensions[name].mu for s in scores]
             for name, values in found.items():
                 columns.setdefault(name, []).append(np.array(values).reshape(len(rows), -1))
         done += len(rows)

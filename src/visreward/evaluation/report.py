@@ -19,7 +19,7 @@ from visreward.scoring.table import bar_span, number_text
 from visreward.scoring.text_output import text_output
 
 if TYPE_CHECKING:
-    from visreward.models.base import ModelFacts
+    from visreward.models.facts import ModelFacts
 
 MAX_CARDS = 1000
 """How many images a page shows; a page of that many is about 20 MB."""
@@ -157,7 +157,7 @@ def _section(
 
 
 def _scale(ranking: PromptRanking, dimension: str) -> list[float]:
-    return [place.score.dimensions[dimension] for place in ranking.places]
+    return [place.score.dimensions[dimension].mu for place in ranking.places]
 
 
 def _card(
@@ -168,14 +168,12 @@ def _card(
 ) -> str:
     score = place.score
     name = short_name(place.item)
-    total = number_text(score.value)
-    if score.sigma is not None:
-        total += f" ± {number_text(score.sigma)}"
+    total = _with_sigma(score.value, score.sigma)
     measures = _measure("score", total, bar_span(score.value, scales[""]), is_total=True)
     for dimension in facts.dimensions:
-        value = score.dimensions[dimension]
-        span = bar_span(value, scales[dimension])
-        measures += _measure(dimension, number_text(value), span, is_total=False)
+        part = score.dimensions[dimension]
+        span = bar_span(part.mu, scales[dimension])
+        measures += _measure(dimension, _with_sigma(part.mu, part.sigma), span, is_total=False)
     remarks = "".join(f'<p class="remark">{_text(note)}</p>\n' for note in score.notes)
     best = " best" if place.rank == 1 and len(scales[""]) > 1 else ""
     return f"""<li class="card{best}">
@@ -187,6 +185,10 @@ def _card(
 {remarks}</div>
 </li>
 """
+
+
+def _with_sigma(mu: float, sigma: float | None) -> str:
+    return number_text(mu) if sigma is None else f"{number_text(mu)} ± {number_text(sigma)}"
 
 
 def _measure(name: str, number: str, span: tuple[float, float], *, is_total: bool) -> str:

@@ -9,83 +9,33 @@ import abc
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from visreward.core.errors import NonFiniteError, UsageError
-from visreward.core.images import AS_RELEASED, UPRIGHT, ReadingRule, content_key
-from visreward.core.types import Fidelity, ImageSource, Sample, Score
-from visreward.models.loaded import LoadedSample, group_by_image, load_sample
+from visreward.core.errors import ShapeError, UsageError
+from visreward.core.images import content_key
+from visreward.core.preference import Calibration, Method, preference
+from visreward.core.types import ImageSource, Sample, Score
+from visreward.models.facts import ModelFacts
+from visreward.models.image_tensors import check_image_tensor, check_prompts
+from visreward.models.loaded import (
+    LoadedSample,
+    PictureReader,
+    check_given,
+    group_by_image,
+    load_sample,
+)
+from visreward.models.output import RewardOutput
+from visreward.models.ranked import Ranked, order
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-
-@dataclass(frozen=True, kw_only=True)
-class ModelFacts:
-    """What a user must know about a model before reading its scores.
-
-    Attributes:
-        name: Name to show beside every score.
-        revision: Which weights: a hub commit, or a digest of the weights file.
-        needs_prompt: Whether the prompt changes the score.
-        needs_source: Whether a source image is required.
-        dimensions: Names of what the score is made of; empty for one-dimensional models.
-        score_range: Lowest and highest possible score; infinities where unbounded.
-        fidelity: `released` follows the released code's arithmetic, `paper` the equations.
-        licence: SPDX name or link of the weights' licence.
-        note: One sentence to print beside the scores, or "".
-    """
-
-    name: str
-    revision: str = ""
-    needs_prompt: bool = True
-    needs_source: bool = False
-    dimensions: tuple[str, ...] = ()
-    score_range: tuple[float, float] = (float("-inf"), float("inf"))
-    fidelity: Fidelity = "released"
-    licence: str = ""
-    note: str = ""
-
-    @property
-    def reading(self) -> ReadingRule:
-        """Return how image files are read: as the release does, or upright as people see them."""
-        return AS_RELEASED if self.fidelity == "released" else UPRIGHT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RewardOutput:
-    """What `forward` returns, all float32 on the model's device.
-
-    Attributes:
-        mu: (B,) scores.
-        log_sigma: (B,) log standard deviations, or None where the model has no uncertainty.
-        dimensions: (B, K) parts of the score in the order of `ModelFacts.dimensions`, or None.
-        notes: B tuples of remarks for the reader of each score; empty where there are none.
-    """
-
-    mu: Tensor
-    log_sigma: Tensor | None = None
-    dimensions: Tensor | None = None
-    notes: tuple[tuple[str, ...], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranked:
-    """One place of a ranking.
-
-    Attributes:
-        rank: 1 is best; equal scores share a rank.
-        index: Which of the given images.
-        score: Its score.
-    """
-
-    rank: int
-    index: int
-    score: Score
+    from PIL import Image
 
 
 class RewardModel(nn.Module, abc.ABC):
@@ -97,6 +47,9 @@ class RewardModel(nn.Module, abc.ABC):
     part_kinds: ClassVar[Mapping[str, str]] = {}
     """The kind of each part, by name; empty for a model of its own."""
 
+    float32_parts: ClassVar[tuple[str, ...]] = ()
+    """Beginnings of names of weights that stay float32 whatever the dtype."""
+
     facts: ModelFacts
 
     batch_invariant: bool = False
@@ -106,16 +59,33 @@ class RewardModel(nn.Module, abc.ABC):
         super().__init__()
         self.facts = facts
 
-    def prepare(self, sample: LoadedSample) -> LoadedSample:
-        """Do to one sample's pictures what `preprocess` would do to each alone; threads call it.
+    def set_attention(self, backend: str) -> None:
+        """Choose the attention back-end: `sdpa`, torch's own, which every model has.
 
-        The prepared sample gives the same score, bit for bit, and holds smaller pictures.
+        Raises:
+            UsageError: if the model does not have it.
+            MissingExtraError: if its package is not installed.
         """
-        return sample
+        if backend != "sdpa":
+            raise UsageError(
+                f"'{self.facts.name}' computes its attention with sdpa, but {backend!r} was asked "
+                "for. Leave it out."
+            )
 
-    def load(self, sample: Sample) -> LoadedSample:
+    def prepare(self, image: Image.Image) -> Image.Image:
+        """Do to one picture what `preprocess` would do to it, such as resizing; threads call it.
+
+        The prepared picture gives the same score, bit for bit, and is smaller.
+        """
+        return image
+
+    def reader(self) -> PictureReader:
+        """Return a reader for `load`, which decodes and prepares each source image once."""
+        return PictureReader(self.facts.reading, self.prepare)
+
+    def load(self, sample: Sample, reader: PictureReader | None = None) -> LoadedSample:
         """Decode and prepare one sample; errors as in `load_sample`."""
-        return self.prepare(load_sample(sample, self.facts))
+        return load_sample(sample, self.facts, reader=reader or self.reader())
 
     @abc.abstractmethod
     def preprocess(self, samples: Sequence[LoadedSample]) -> Any:  # noqa: ANN401  a family's own batch
@@ -137,6 +107,77 @@ class RewardModel(nn.Module, abc.ABC):
     @abc.abstractmethod
     def save_processors(self, folder: Path) -> None:
         """Write tokenizer and image processor files into a native folder."""
+
+    def tensor_batch(
+        self,
+        images: Tensor,  # noqa: ARG002  the interface
+        prompts: Sequence[str],  # noqa: ARG002  the interface
+        source_images: Tensor | None,  # noqa: ARG002  the interface
+    ) -> Any:  # noqa: ANN401  a family's own batch
+        """Turn checked image tensors into what `forward` takes, with gradients to the pixels."""
+        raise UsageError(f"'{self.facts.name}' scores image files only. Take another model.")
+
+    def score_tensor(
+        self, images: Tensor, prompts: Sequence[str], source_images: Tensor | None = None
+    ) -> Tensor:
+        """Score images that are tensors; differentiable, preprocessing included.
+
+        Equal to the score of the same image in a file up to the rounding of Pillow's resizing.
+
+        Args:
+            images: (B, 3, H, W) float in [0, 1], sRGB.
+            prompts: B texts.
+            source_images: (B, 3, H, W) likewise, (1, 3, H, W) for one source of all, or None.
+
+        Returns:
+            (B,) float32 on the model's device, as `Score.value`.
+
+        Raises:
+            ShapeError: if shapes, dtypes or numbers do not fit; UsageError outside [0, 1].
+            InputError: if a prompt or a source is missing, not wanted, or too long.
+        """
+        check_image_tensor(images)
+        check_prompts(prompts, images)
+        for prompt in prompts:
+            check_given(self.facts, prompt, has_source=source_images is not None)
+        if source_images is not None:
+            check_image_tensor(source_images, what="source_images")
+            if len(source_images) not in (1, len(images)):
+                raise ShapeError(
+                    f"There are {len(images)} images and {len(source_images)} source images. Give "
+                    "one source for each image, or one for all."
+                )
+        output: RewardOutput = self(self.tensor_batch(images, prompts, source_images))
+        return output.mu
+
+    def prefer(
+        self,
+        a: Score,
+        b: Score,
+        *,
+        method: Method = "quadrature",
+        calibration: Calibration | None = None,
+    ) -> float:
+        """Return the probability that `a` beats `b`, both scores of this model; in (0, 1).
+
+        E[sigmoid(s_a - s_b)] over both Gaussians: `visreward.core.preference` says more.
+
+        Args:
+            a: A score of this model.
+            b: Another one.
+            method: `quadrature` is exact, `probit` a closed form within 0.02 of it.
+            calibration: Fitted on held-out pairs, or None to take the scores as they are.
+
+        Raises:
+            UsageError: if the scores are of another model or revision.
+        """
+        for score in (a, b):
+            if (score.model, score.revision) != (self.facts.name, self.facts.revision):
+                raise UsageError(
+                    f"The score is of '{score.model}' {score.revision}, this model is "
+                    f"'{self.facts.name}' {self.facts.revision}. Compare scores of one model."
+                )
+        return preference(a, b, method=method, calibration=calibration)
 
     def parts(self) -> dict[str, RewardModel]:
         """Return the models that this one is made of, by name; empty for a model of its own."""
@@ -164,27 +205,8 @@ class RewardModel(nn.Module, abc.ABC):
         Raises:
             NonFiniteError: if a score is NaN or infinite; names the positions.
         """
-        output = self.forward(self.preprocess(samples))
-        bad = torch.nonzero(~torch.isfinite(output.mu)).flatten().tolist()
-        if bad:
-            raise NonFiniteError(
-                f"'{self.facts.name}' gave a score that is not finite for item(s) {bad} of the "
-                "batch. Check the weights, or use dtype float32."
-            )
-        sigmas = None if output.log_sigma is None else output.log_sigma.exp().tolist()
-        none = output.mu.new_empty(len(output.mu), 0)
-        parts = (none if output.dimensions is None else output.dimensions).tolist()
-        return [
-            Score(
-                value=value,
-                sigma=None if sigmas is None else sigmas[row],
-                dimensions=dict(zip(self.facts.dimensions, parts[row], strict=True)),
-                model=self.facts.name,
-                revision=self.facts.revision,
-                notes=output.notes[row] if output.notes else (),
-            )
-            for row, value in enumerate(output.mu.tolist())
-        ]
+        output: RewardOutput = self.forward(self.preprocess(samples))
+        return output.scores(self.facts)
 
     def score(self, samples: Iterable[Sample], *, batch_size: int = 16) -> list[Score]:
         """Score samples; each distinct image and each distinct prompt is encoded once.
@@ -205,13 +227,17 @@ class RewardModel(nn.Module, abc.ABC):
             raise UsageError(f"batch_size is {batch_size}. Give 1 or more.")
         wanted = list(samples)
         scores: dict[int, Score] = {}
+        reader = self.reader()
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             keys = list(pool.map(content_key, [sample.image for sample in wanted]))
             for indices in group_by_image(keys, batch_size):
                 first = {keys[index]: wanted[index] for index in reversed(indices)}
-                pictures = dict(zip(first, pool.map(self.load, first.values()), strict=True))
+                read = partial(self.load, reader=reader)
+                pictures = dict(zip(first, pool.map(read, first.values()), strict=True))
                 loaded = [
-                    load_sample(wanted[index], self.facts, shared=pictures[keys[index]])
+                    load_sample(
+                        wanted[index], self.facts, shared=pictures[keys[index]], reader=reader
+                    )
                     for index in indices
                 ]
                 scores.update(zip(indices, self.score_batch(loaded), strict=True))
@@ -234,14 +260,3 @@ class RewardModel(nn.Module, abc.ABC):
             Sample(prompt=prompt, image=image, source_image=source_image) for image in images
         ]
         return order(self.score(samples, batch_size=batch_size))
-
-
-def order(scores: Sequence[Score]) -> list[Ranked]:
-    """Sort scores, best first; equal values share the better rank."""
-    indices = sorted(range(len(scores)), key=lambda index: -scores[index].value)
-    ranked: list[Ranked] = []
-    for place, index in enumerate(indices, start=1):
-        tied = ranked and ranked[-1].score.value == scores[index].value
-        rank = ranked[-1].rank if tied else place
-        ranked.append(Ranked(rank=rank, index=index, score=scores[index]))
-    return ranked

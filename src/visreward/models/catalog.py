@@ -53,6 +53,7 @@ class CatalogRow:
         memory_gb: Size of the weights.
         dimensions: Names of what the score is made of.
         needs_prompt: Whether the prompt changes the score.
+        needs_source: Whether a source image is required.
         builtin: Whether the weights ship with the package.
         layout: The released layout of the weights, or None for built-in models.
         parts: Name of the model of each part; empty for a model of its own.
@@ -69,6 +70,7 @@ class CatalogRow:
     memory_gb: Memory
     dimensions: tuple[str, ...] = ()
     needs_prompt: bool = True
+    needs_source: bool = False
     builtin: bool = False
     layout: str | None = None
     parts: Mapping[str, str] = field(default_factory=dict)

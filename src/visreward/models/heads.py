@@ -1,11 +1,17 @@
-"""Small modules trained on a backbone's features.
+"""Small modules trained on a backbone's features, and fusion of what they say.
 
-Shape letters: M images, D features.
+Shape letters: B samples, M images, K dimensions, D features.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
 from torch import Tensor, nn
+
+from visreward.core.errors import UsageError
 
 
 class LinearStack(nn.Module):
@@ -42,3 +48,90 @@ class LinearStack(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return (M,) logits from (M, D) features."""
         return self.layers(features).squeeze(-1)  # type: ignore[no-any-return]
+
+
+HeadKind = Literal["linear", "mlp"]
+Fusion = Literal["mean", "min", "sum", "none"]
+Pooling = Literal["last", "mean", "special"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """Which heads a vision-language reward model has.
+
+    Attributes:
+        kind: One linear map, or linear maps with ReLU between them.
+        num_heads: One head for each dimension, or one for all.
+        num_outputs: 1 for mu alone, 2 for mu and log sigma.
+        num_layers: Linear maps of an MLP; None for the released default, D-1024-16-outputs.
+        hidden_size: Width between the layers; needed where `num_layers` is given.
+        dropout: After each hidden layer; while training only.
+        bias: Whether the last layer of an MLP with `num_layers` has a bias.
+    """
+
+    kind: HeadKind = "mlp"
+    num_heads: int = 1
+    num_outputs: int = 2
+    num_layers: int | None = None
+    hidden_size: int | None = None
+    dropout: float = 0.05
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        if self.num_outputs not in (1, 2):
+            raise UsageError(
+                f"The head has {self.num_outputs} outputs. Give 1 (mu) or 2 (mu, log sigma)."
+            )
+        if self.num_heads < 1:
+            raise UsageError(f"num_heads is {self.num_heads}. Give 1 or more.")
+        if self.num_layers is not None and (self.num_layers < 2 or not self.hidden_size):
+            raise UsageError(
+                f"The head has num_layers = {self.num_layers} and hidden_size = "
+                f"{self.hidden_size}. Give 2 layers or more, and a hidden size."
+            )
+
+    def build(self, width: int) -> nn.Module:
+        """Return one head with new weights: (B, D) -> (B, outputs)."""
+        if self.kind == "linear":
+            return nn.Linear(width, self.num_outputs, bias=False)
+        if self.num_layers is None:
+            return nn.Sequential(
+                nn.Linear(width, 1024),
+                nn.ReLU(),
+                nn.Dropout(self.dropout),
+                nn.Linear(1024, 16),
+                nn.ReLU(),
+                nn.Linear(16, self.num_outputs),
+            )
+        hidden = self.hidden_size
+        assert hidden is not None
+        layers: list[nn.Module] = []
+        for number in range(self.num_layers - 1):
+            before = width if number == 0 else hidden
+            layers += [nn.Linear(before, hidden), nn.ReLU(), nn.Dropout(self.dropout)]
+        return nn.Sequential(*layers, nn.Linear(hidden, self.num_outputs, bias=self.bias))
+
+
+def fuse(logits: Tensor, fusion: Fusion) -> Tensor:
+    """Return one Gaussian of those of several dimensions.
+
+    `mean` averages mu and log sigma, `min` takes the least of each, `sum` adds mu and variances,
+    `none` keeps the first dimension. Source: EditReward release (pooling_strategy); its `mean` of
+    log sigma is a geometric mean, and not the deviation of the mean of two Gaussians.
+
+    Args:
+        logits: (B, K, outputs) float: mu, and log sigma where there are two.
+        fusion: How.
+
+    Returns:
+        (B, outputs), differentiable.
+    """
+    if fusion == "mean":
+        return logits.mean(dim=1)
+    if fusion == "min":
+        return logits.amin(dim=1)
+    if fusion == "none":
+        return logits[:, 0]
+    mu = logits[..., :1].sum(dim=1)
+    log_sigma = torch.logsumexp(2 * logits[..., 1:], dim=1) / 2
+    return torch.cat([mu, log_sigma], dim=-1)

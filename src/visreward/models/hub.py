@@ -88,28 +88,43 @@ def _obtain_parts(row: CatalogRow, folder: Path) -> None:
 
 
 def _download_and_import(row: CatalogRow, folder: Path, revision: str | None) -> None:
+    from visreward.models.layouts import find_layout
     from visreward.models.native_config import Origin, is_native_folder
-    from visreward.models.released import import_released
+    from visreward.models.released import ReleasedSource, import_released
 
     assert row.weights is not None
     assert row.backbone is not None
     assert row.layout is not None
+    if find_layout(row.layout).release is not None:
+        raise _needs_release(row, folder)
     wanted = revision or row.weights.revision
     weights = _fetch(row, row.weights, wanted, folder)
     backbone = _fetch(row, row.backbone, row.backbone.revision, folder)
     try:
         import_released(
             row.layout,
-            checkpoint=weights.folder,
-            backbone=backbone.folder,
+            ReleasedSource(
+                checkpoint=weights.folder,
+                backbone=backbone.folder,
+                origin=Origin(repo=row.weights.repo, revision=wanted, commit=weights.commit),
+            ),
             output=folder,
             name=row.name,
-            origin=Origin(repo=row.weights.repo, revision=wanted, commit=weights.commit),
         )
     except (OSError, UsageError):
         # Another process may have imported the same model meanwhile; its copy is as good.
         if not is_native_folder(folder):
             raise
+
+
+def _needs_release(row: CatalogRow, folder: Path) -> ModelNotFoundError:
+    downloads = " and ".join(f"`{_download_command(needed)}`" for needed in row.hub_files())
+    return ModelNotFoundError(
+        f"Model '{row.name}' is not in {folder}, and is not downloaded by name: its rating prompts "
+        f"belong to its release, of which you need a copy. Run {downloads}, get the release's "
+        f"source tree or wheel, run `visreward models import {row.layout} --checkpoint DIR "
+        "--backbone DIR --release PATH --output DIR`, then load that DIR."
+    )
 
 
 def _fetch(row: CatalogRow, files: HubFiles, revision: str, folder: Path) -> Snapshot:

@@ -190,3 +190,48 @@ OPEN_CLIP: Final = KeyMap(
     buffers="attn_mask",
 )
 """open_clip's CLIP, in which HPSv2 is released."""
+
+_MAX_HEAD_LAYERS: Final = 16
+_LANGUAGE: Final = "backbone.model.language_model."
+
+VLM: Final = KeyMap(
+    rules=tuple(
+        Rule(released=theirs, ours=(mine,))
+        for theirs, mine in {
+            "model.visual.{rest}": "backbone.model.visual.{rest}",
+            "model.language_model.{rest}": f"{_LANGUAGE}{{rest}}",
+            # Names from before transformers 4.52:
+            "visual.{rest}": "backbone.model.visual.{rest}",
+            "model.embed_tokens.{rest}": f"{_LANGUAGE}embed_tokens.{{rest}}",
+            "model.layers.{rest}": f"{_LANGUAGE}layers.{{rest}}",
+            "model.norm.{rest}": f"{_LANGUAGE}norm.{{rest}}",
+            # HPSv3 names the layers of a head with settings of its own, EditReward numbers them:
+            **{
+                f"rm_head.layer_{number}.0.{{rest}}": f"heads.0.{3 * number}.{{rest}}"
+                for number in range(1, _MAX_HEAD_LAYERS)
+            },
+            # One head for all dimensions, or one for each:
+            "rm_head.{n}.{rest}": "heads.0.{n}.{rest}",
+            "rm_head.weight": "heads.0.weight",
+            "rm_heads.head_{n}.{rest}": "heads.{n}.{rest}",
+        }.items()
+    ),
+    buffers=r"lm_head\.weight|.*rotary_emb\.inv_freq|.*rotary_pos_emb\.inv_freq",
+)
+"""transformers' Qwen-VL classes with the heads of HPSv3 and EditReward; no language-model head."""
+
+
+def place_output_layer(tensors: Mapping[str, Tensor], num_layers: int | None) -> dict[str, Tensor]:
+    """Give the last layer of an HPSv3 head with settings of its own the number that it has here.
+
+    Args:
+        tensors: Weights under our names.
+        num_layers: Linear maps of the head, or None for the released default, which is numbered.
+    """
+    if num_layers is None:
+        return dict(tensors)
+    named, numbered = "rm_head.output_layer.", f"heads.0.{3 * (num_layers - 1)}."
+    return {
+        numbered + name.removeprefix(named) if name.startswith(named) else name: tensor
+        for name, tensor in tensors.items()
+    }

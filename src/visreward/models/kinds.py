@@ -22,5 +22,7 @@ for _kind, _entry in {
     "hp": "visreward.models.clip.hp:HP",
     "laion-aesthetic": "visreward.models.clip.hp:LAIONAesthetic",
     "ict-hp": "visreward.models.clip.hp:ICTHP",
+    "hpsv3": "visreward.models.vlm.hpsv3:HPSv3",
+    "editreward": "visreward.models.vlm.editreward:EditReward",
 }.items():
     MODEL_KINDS.register(_kind, _entry)

@@ -7,12 +7,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from visreward.core.registry import unknown_name
-from visreward.models.key_maps import CLIP, HEAD, OPEN_CLIP, KeyMap
+from visreward.models.key_maps import CLIP, HEAD, OPEN_CLIP, VLM, KeyMap
+from visreward.models.vlm.release import EDITREWARD, HPSV3, ReleaseSource
 
 if TYPE_CHECKING:
     from visreward.models.clip.inputs import TextCleaning
 
 _CLIP_NAMES: Final = ("model.safetensors", "pytorch_model.bin")
+_VLM_NAMES: Final = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model.pth",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +47,14 @@ class Layout:
         files: Its files of weights; empty for a model made of parts.
         text_cleaning: How the release's own evaluation cleans prompts; None without text tower.
         parts: Layout of each part; empty for a model of its own.
+        release: Where the release's rating prompts lie; None for CLIP models.
     """
 
     kind: str
     files: tuple[WeightsFile, ...] = ()
     text_cleaning: TextCleaning | None = None
     parts: Mapping[str, str] = field(default_factory=dict)
+    release: ReleaseSource | None = None
 
 
 def _inside(folder: str, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -91,6 +101,16 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
             WeightsFile(names=_CLIP_NAMES, key_map=CLIP, place="backbone"),
             WeightsFile(names=("sac+logos+ava1-l14-linearMSE.pth",), key_map=HEAD),
         ),
+    ),
+    "hpsv3": Layout(
+        kind="hpsv3",
+        files=(WeightsFile(names=("HPSv3.safetensors", *_VLM_NAMES), key_map=VLM),),
+        release=HPSV3,
+    ),
+    "editreward": Layout(
+        kind="editreward",
+        files=(WeightsFile(names=_VLM_NAMES, key_map=VLM),),
+        release=EDITREWARD,
     ),
 }
 

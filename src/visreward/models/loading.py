@@ -20,6 +20,7 @@ def load_model(
     device: str = "cpu",
     dtype: str = "float32",
     batch_invariant: bool = False,
+    attention: str = "sdpa",
     revision: str | None = None,
 ) -> RewardModel:
     """Load a reward model, ready to score.
@@ -33,21 +34,26 @@ def load_model(
         device: `cpu`, `cuda`, `cuda:N`, `mps`, or `auto` for the best that is there.
         dtype: What the weights are cast to: `float32`, `bfloat16` or `float16`.
         batch_invariant: Whether a score has the same bits in every batch; slower.
+        attention: Attention back-end: `sdpa`; of vision-language models also `eager` and
+            `flash_attention_2`. None takes the place of another silently.
         revision: Hub revision of a released model's weights; None takes the catalog's.
 
     Raises:
         UnknownNameError: if the text is neither a name nor a folder.
         ModelNotFoundError: if the model's files are not at hand and cannot be downloaded.
         WeightsError: if the weights do not fit or are not finite.
-        UsageError: if the device, the dtype or the revision cannot be had.
+        UsageError: if the device, the dtype, the back-end or the revision cannot be had.
+        MissingExtraError: if the package of the attention back-end is not installed.
     """
     place, number_type = find_device(device), find_dtype(dtype)
-    return load_native(
+    model = load_native(
         find_folder(name_or_path, revision=revision),
         device=place,
         dtype=number_type,
         batch_invariant=batch_invariant,
     )
+    model.set_attention(attention)
+    return model
 
 
 def find_folder(name_or_path: str | os.PathLike[str], *, revision: str | None = None) -> Path:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from visreward.core.errors import ModelNotFoundError, WeightsError
-from visreward.models.base import ModelFacts
+from visreward.models.facts import ModelFacts
 
 if TYPE_CHECKING:
     from pathlib import Path

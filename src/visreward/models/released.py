@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from safetensors.torch import load_file
-from transformers import CLIPConfig
-
-from visreward.core.errors import ModelNotFoundError, UsageError, WeightsError
-from visreward.models.base import ModelFacts, RewardModel
-from visreward.models.catalog import find_row
-from visreward.models.clip.backbone import CLIPBackboneConfig
-from visreward.models.key_maps import Translated, to_ours
-from visreward.models.kinds import MODEL_KINDS
-from visreward.models.layouts import Layout, WeightsFile, find_layout
+from visreward.core.errors import UsageError
+from visreward.models.catalog import catalog, find_row
+from visreward.models.clip.released import TEXT_TOWER, empty_clip
+from visreward.models.facts import ModelFacts
+from visreward.models.layouts import Layout, find_layout
 from visreward.models.native_config import is_native_folder
-from visreward.models.pickles import convert_pickle
-from visreward.models.tensors import fill, opened, weights_digest, without_weights
+from visreward.models.released_files import find_backbone_files, find_weights, read_weights
+from visreward.models.tensors import fill, weights_digest
+from visreward.models.vlm.released import empty_vlm
 from visreward.models.weights import WEIGHTS_NAME, save_native, write_parts
 
 if TYPE_CHECKING:
@@ -30,11 +25,25 @@ if TYPE_CHECKING:
 
     from visreward.models.native_config import Origin
 
-_TEXT_TOWER: Final = (
-    "backbone.clip.text_model.",
-    "backbone.clip.text_projection.",
-    "backbone.clip.logit_scale",
-)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasedSource:
+    """Where a release lies on this machine.
+
+    Attributes:
+        checkpoint: Folder of the released weights.
+        backbone: Folder of the backbone: config.json, preprocessor_config.json, tokenizer files.
+        release: Source tree or wheel of the release, which holds the rating prompts of a
+            vision-language model; None for CLIP models.
+        config_name: Name of the release's training configuration; None takes its only one.
+        origin: Where the weights were downloaded from, or None.
+    """
+
+    checkpoint: Path
+    backbone: Path
+    release: Path | None = None
+    config_name: str | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +65,11 @@ class ImportReport:
 
 def import_released(
     layout: str,
+    source: ReleasedSource,
     *,
-    checkpoint: Path,
-    backbone: Path,
     output: Path,
     force: bool = False,
     name: str | None = None,
-    origin: Origin | None = None,
 ) -> ImportReport:
     """Turn a released checkpoint into a native folder; all of it appears at once, or nothing.
 
@@ -70,40 +77,37 @@ def import_released(
 
     Args:
         layout: Name of the released layout.
-        checkpoint: Folder of the release.
-        backbone: Folder of the backbone: config.json, preprocessor_config.json, tokenizer files.
+        source: Where the release lies.
         output: The native folder to write.
         force: Whether to replace a native folder that is there.
         name: The catalog row that gives the facts; None takes the one named like the layout.
-        origin: Where the weights were downloaded from, or None.
 
     Raises:
         UnknownNameError: if the layout is unknown.
         ModelNotFoundError: if a file of the release or of the backbone is missing.
-        UsageError: if `output` is there and may not be replaced.
+        UsageError: if `output` is there and may not be replaced, or the release is not given.
         WeightsError: if the weights do not fit the backbone; UnsafePickleError if a pickle holds
             more than tensors.
     """
     wanted = find_layout(layout)
     facts = released_facts(name or layout)
     for part in (wanted, *(find_layout(part) for part in wanted.parts.values())):
-        _find_files(part, checkpoint=checkpoint, backbone=backbone)
+        if part.files:
+            find_weights(part, checkpoint=source.checkpoint, backbone=source.backbone)
+            find_backbone_files(part, source.backbone)
     with _replacing(output, force=force) as work:
-        if not wanted.parts:
-            report = _import_one(wanted, facts, checkpoint, backbone, work, origin)
-        else:
-            report = _import_parts(wanted, facts, checkpoint, backbone, work)
-    return ImportReport(
-        output=output, read=report.read, left_out=report.left_out, revision=report.revision
-    )
+        importer = _import_parts if wanted.parts else _import_one
+        return replace(importer(wanted, facts, work, source), output=output)
 
 
 def released_facts(name: str) -> ModelFacts:
-    """Return the facts of a released model from its catalog row."""
-    row = find_row(name)
+    """Return the facts of a released model from its catalog row, or of a layout from its first."""
+    rows = [row for row in catalog().values() if row.layout == name and row.name != name]
+    row = rows[0] if rows and name not in catalog() else find_row(name)
     return ModelFacts(
-        name=row.name,
+        name=name,
         needs_prompt=row.needs_prompt,
+        needs_source=row.needs_source,
         dimensions=row.dimensions,
         score_range=row.score_range,
         fidelity="released",
@@ -113,12 +117,10 @@ def released_facts(name: str) -> ModelFacts:
 
 
 def _import_parts(
-    layout: Layout, facts: ModelFacts, checkpoint: Path, backbone: Path, work: Path
+    layout: Layout, facts: ModelFacts, work: Path, source: ReleasedSource
 ) -> ImportReport:
     reports = {
-        part: _import_one(
-            find_layout(of), released_facts(of), checkpoint, backbone, work / part, None
-        )
+        part: _import_one(find_layout(of), released_facts(of), work / part, source)
         for part, of in layout.parts.items()
     }
     write_parts(facts, work, kind=layout.kind, parts={part: part for part in layout.parts})
@@ -133,109 +135,48 @@ def _import_parts(
 
 
 def _import_one(
-    layout: Layout,
-    facts: ModelFacts,
-    checkpoint: Path,
-    backbone: Path,
-    work: Path,
-    origin: Origin | None,
+    layout: Layout, facts: ModelFacts, work: Path, source: ReleasedSource
 ) -> ImportReport:
-    found = _find_files(layout, checkpoint=checkpoint, backbone=backbone)
+    checkpoint, backbone = source.checkpoint, source.backbone
+    found = find_weights(layout, checkpoint=checkpoint, backbone=backbone)
     work.mkdir(exist_ok=True)
+    is_image_only = layout.text_cleaning is None and layout.release is None
     tensors: dict[str, Tensor] = {}
     left_out: list[str] = []
     with tempfile.TemporaryDirectory(dir=work, prefix=".converted-") as scratch:
-        for number, (file, path) in enumerate(found.items()):
-            translated = _read(file, path, Path(scratch) / f"{number}.safetensors", layout)
+        for file, paths in found.items():
+            translated = read_weights(
+                file, paths, scratch=Path(scratch), without=TEXT_TOWER if is_image_only else ()
+            )
             tensors.update(translated.tensors)
             left_out.extend(translated.left_out)
-        model = _empty_model(layout, facts, backbone)
+        beside: tuple[Path, ...] = ()
+        if layout.release is None:
+            model = empty_clip(layout, facts, backbone)
+        else:
+            empty = empty_vlm(
+                layout,
+                facts,
+                backbone,
+                tensors=tensors,
+                release=source.release,
+                config_name=source.config_name,
+            )
+            model, tensors, beside = empty.model, dict(empty.tensors), empty.files
+        weights = [path for paths in found.values() for path in paths]
         fill(
             model,
             shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
             read=tensors.__getitem__,
-            source=", ".join(str(path) for path in found.values()),
+            source=", ".join(map(str, weights)),
         )
-        save_native(model, work, origin=origin)
+        save_native(model, work, origin=source.origin)
     return ImportReport(
         output=work,
-        read=(*found.values(), *_backbone_files(layout, backbone)),
+        read=(*weights, *find_backbone_files(layout, backbone), *beside),
         left_out=tuple(left_out),
         revision=weights_digest(work / WEIGHTS_NAME),
     )
-
-
-def _read(file: WeightsFile, path: Path, converted: Path, layout: Layout) -> Translated:
-    beside: list[str] = []
-    if path.suffix == ".safetensors":
-        converted = path
-    else:
-        beside = convert_pickle(path, output=converted)
-    with opened(converted):
-        tensors = load_file(converted)
-    translated = to_ours(tensors, file.key_map, without=() if layout.text_cleaning else _TEXT_TOWER)
-    return Translated(tensors=translated.tensors, left_out=(*translated.left_out, *beside))
-
-
-def _empty_model(layout: Layout, facts: ModelFacts, backbone: Path) -> RewardModel:
-    wanted = CLIPBackboneConfig.from_clip(
-        CLIPConfig.from_dict(_clip_values(backbone)), image_only=layout.text_cleaning is None
-    )
-    values: dict[str, object] = {"backbone": wanted.to_dict()}
-    if wanted.text is not None:
-        values["context"] = wanted.text["max_position_embeddings"]
-        values["text_cleaning"] = layout.text_cleaning
-    with without_weights():
-        return MODEL_KINDS.get(layout.kind).from_config(values, facts, backbone)
-
-
-def _clip_values(backbone: Path) -> dict[str, object]:
-    path = backbone / "config.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WeightsError(f"{path} is not JSON: {error}. Download it again.") from error
-    if not isinstance(values, dict) or values.get("model_type") != "clip":
-        kind = values.get("model_type") if isinstance(values, dict) else type(values).__name__
-        raise WeightsError(
-            f"{path} describes a {kind!r} model, expected 'clip'. Give the folder of the CLIP "
-            "model that the release was trained from as --backbone."
-        )
-    return values
-
-
-def _find_files(layout: Layout, *, checkpoint: Path, backbone: Path) -> dict[WeightsFile, Path]:
-    """Return where each file of weights lies, once all files of the import are there."""
-    found = {}
-    for file in layout.files:
-        folder = checkpoint if file.place == "checkpoint" else backbone
-        existing = [folder / name for name in file.names if (folder / name).is_file()]
-        if not existing:
-            raise ModelNotFoundError(
-                f"{folder} lacks the weights of '{layout.kind}': none of "
-                f"{', '.join(file.names)} is there. Give the folder that holds it as "
-                f"--{file.place}."
-            )
-        found[file] = existing[0]
-    if layout.files:
-        _backbone_files(layout, backbone)
-    return found
-
-
-def _backbone_files(layout: Layout, backbone: Path) -> tuple[Path, ...]:
-    needed: list[tuple[str, ...]] = [("config.json",), ("preprocessor_config.json",)]
-    if layout.text_cleaning is not None:
-        needed.append(("tokenizer.json", "vocab.json"))
-    found = []
-    for names in needed:
-        existing = [backbone / name for name in names if (backbone / name).is_file()]
-        if not existing:
-            raise ModelNotFoundError(
-                f"The backbone folder {backbone} has no {' or '.join(names)}. Give the folder of "
-                "the CLIP model that the release was trained from as --backbone."
-            )
-        found.append(existing[0])
-    return tuple(found)
 
 
 @contextmanager

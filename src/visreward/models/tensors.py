@@ -54,6 +54,7 @@ def fill(
     source: str,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
+    exact: tuple[str, ...] = (),
 ) -> None:
     """Put weights into a model, tensor by tensor, strictly.
 
@@ -65,6 +66,7 @@ def fill(
         device: Where the model goes.
         dtype: What numbers with a fraction are cast to; None keeps them. Single numbers, such
             as a learnt temperature, stay float32: rounding one would scale every score.
+        exact: Beginnings of names that become float32 where `dtype` is given.
 
     Raises:
         WeightsError: if tensors are missing, unexpected, misshapen, of the wrong kind of number,
@@ -81,6 +83,8 @@ def fill(
                 "Use the file that belongs to this model."
             )
         wanted = dtype if tensor.is_floating_point() else None
+        if wanted is not None and name.startswith(exact):
+            wanted = torch.float32
         if tensor.is_floating_point() and tensor.ndim == 0:
             wanted = torch.float32
         state[name] = tensor.to(device, wanted, copy=dtype is not None)
@@ -123,9 +127,16 @@ def _check_finite(name: str, tensor: Tensor, source: str) -> None:
 
 
 def fill_from_file(
-    model: nn.Module, path: Path, *, device: torch.device | str, dtype: torch.dtype
+    model: nn.Module,
+    path: Path,
+    *,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    exact: tuple[str, ...] = (),
 ) -> None:
     """Fill a model from a safetensors file; the file can be replaced afterwards.
+
+    The arguments are those of `fill`.
 
     Raises:
         WeightsError: if the file is missing or damaged, or does not fit.
@@ -140,6 +151,7 @@ def fill_from_file(
             source=str(path),
             device=device,
             dtype=dtype,
+            exact=exact,
         )
 
 

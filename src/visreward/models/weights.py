@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from visreward.core.errors import UsageError, WeightsError
-from visreward.models.base import ModelFacts, RewardModel
+from visreward.models.base import RewardModel
+from visreward.models.facts import ModelFacts
 from visreward.models.kinds import MODEL_KINDS
 from visreward.models.native_config import NativeConfig, Origin, read_config, write_config
 from visreward.models.tensors import (
@@ -184,5 +185,5 @@ def _fill(
     with ThreadPoolExecutor(1) as thread:
         known = config.origin.commit[:DIGEST_LENGTH] if config.origin else None
         digest = thread.submit(weights_digest, path) if known is None and path.is_file() else None
-        fill_from_file(model, path, device=device, dtype=dtype)
+        fill_from_file(model, path, device=device, dtype=dtype, exact=model.float32_parts)
         return known or (digest.result() if digest else "")

@@ -76,7 +76,8 @@ class ScoringEngine:
 
     Samples are read in windows. Within a window each distinct image is decoded and encoded once,
     in threads, while the model computes; a repeated (image, prompt) takes the result of the
-    first one. At most `2 * batch_size` pictures are held decoded.
+    first one. At most `2 * batch_size` pictures are held decoded, and 8 source images that several
+    edits may share.
 
     Attributes:
         model: The reward model.
@@ -135,6 +136,7 @@ class ScoringEngine:
     ) -> Iterator[list[_Group]]:
         """Plan each window's batches and start decoding; queue its rows for the result."""
         remembered: OrderedDict[tuple[str, str, str], _Outcome] = OrderedDict()
+        reader = self.model.reader()
         for window in windows:
             jobs: dict[str, list[_Job]] = {}
             for row in window:
@@ -144,7 +146,7 @@ class ScoringEngine:
             # A window of nothing but repeats still makes a batch, so that its rows are handed on.
             for start in range(0, max(len(groups), 1), self.batch_size):
                 yield [
-                    _Group(pool.submit(self.model.load, group[0].sample), group)
+                    _Group(pool.submit(self.model.load, group[0].sample, reader), group)
                     for group in groups[start : start + self.batch_size]
                 ]
 

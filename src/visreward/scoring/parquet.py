@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, Any
 from visreward.core.errors import DataError
 from visreward.core.types import Sample
 from visreward.data.base import Arrow, load_optional
-from visreward.scoring.records import RECORD_KEYS, RowError, ScoredItem, flat_record
+from visreward.scoring.records import (
+    RECORD_KEYS,
+    RowError,
+    ScoredItem,
+    dimension_columns,
+    flat_record,
+    nested_record,
+)
 from visreward.scoring.score_log import ScoreLog, record_line
 from visreward.scoring.text_output import text_output
 from visreward.scoring.writer import ScoreWriter
 
 if TYPE_CHECKING:
-    from visreward.models.base import ModelFacts
+    from visreward.models.facts import ModelFacts
 
 _ROWS_PER_GROUP = 8192
 
@@ -43,7 +50,7 @@ class ParquetWriter(ScoreWriter):
         """
         is_finished = self._output.exists() and not self._log_path.exists()
         if is_finished:
-            _write_log(self._output, self._log_path)
+            _write_log(self._output, self._log_path, self._facts)
         try:
             yield from self._log.resume(entries)
         except DataError:
@@ -81,7 +88,7 @@ def _schema(facts: ModelFacts) -> Arrow:
     kinds |= {"index": arrow.int64(), "score": arrow.float64(), "sigma": arrow.float64()}
     kinds["notes"] = arrow.list_(arrow.string())
     del kinds["dimensions"]
-    dimensions = [(f"dimensions.{name}", arrow.float64()) for name in facts.dimensions]
+    dimensions = [(column, arrow.float64()) for column in dimension_columns(facts)]
     return arrow.schema([*kinds.items(), *dimensions])
 
 
@@ -90,22 +97,12 @@ def _batch(rows: list[dict[str, Any]], schema: Arrow) -> Arrow:  # JSON values
     return arrow.RecordBatch.from_pylist(rows, schema=schema)
 
 
-def _nested(row: dict[str, Any]) -> dict[str, Any]:  # JSON values
-    """Return the record that `flat_record` was given."""
-    dimensions = {
-        key.removeprefix("dimensions."): row[key]
-        for key in row
-        if key.startswith("dimensions.") and row[key] is not None
-    }
-    return {key: dimensions if key == "dimensions" else row.get(key) for key in RECORD_KEYS}
-
-
 def _chunks(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:  # JSON values
     while chunk := list(islice(rows, _ROWS_PER_GROUP)):
         yield chunk
 
 
-def _write_log(table_path: Path, log_path: Path) -> None:
+def _write_log(table_path: Path, log_path: Path, facts: ModelFacts) -> None:
     """Turn a finished table back into the log that it was made from."""
     arrow = load_optional("pyarrow", extra="bench")
     parquet = load_optional("pyarrow.parquet", extra="bench")
@@ -117,4 +114,4 @@ def _write_log(table_path: Path, log_path: Path) -> None:
         ) from error
     with table, text_output(log_path) as log:
         for batch in table.iter_batches(_ROWS_PER_GROUP):
-            log.writelines(record_line(_nested(row)) for row in batch.to_pylist())
+            log.writelines(record_line(nested_record(row, facts)) for row in batch.to_pylist())

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from visreward.core.types import Sample, Score
-from visreward.models.base import order
+from visreward.models.ranked import order
 from visreward.scoring.records import ScoredItem, path_of
 
 

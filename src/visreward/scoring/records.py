@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from visreward.core.types import ImageSource, Sample, Score
+from visreward.core.types import DimensionScore, ImageSource, Sample, Score
 
 if TYPE_CHECKING:
-    from visreward.models.base import ModelFacts
+    from visreward.models.facts import ModelFacts
 
 RECORD_KEYS = (
     "index",
@@ -123,7 +123,7 @@ def item_record(item: ScoredItem, facts: ModelFacts) -> dict[str, Any]:  # JSON 
         **content_fields(entry),
         "score": None if score is None else score.value,
         "sigma": None if score is None else score.sigma,
-        "dimensions": {} if score is None else dict(score.dimensions),
+        "dimensions": {} if score is None else _dimension_values(score),
         "model": facts.name,
         "revision": facts.revision,
         "notes": [] if score is None else list(score.notes),
@@ -131,10 +131,39 @@ def item_record(item: ScoredItem, facts: ModelFacts) -> dict[str, Any]:  # JSON 
     }
 
 
+def _dimension_values(score: Score) -> dict[str, dict[str, float | None]]:
+    return {name: {"mu": part.mu, "sigma": part.sigma} for name, part in score.dimensions.items()}
+
+
+def dimension_columns(facts: ModelFacts) -> list[str]:
+    """Return the entries of a flat record that stand for a model's dimensions."""
+    return [column for name in facts.dimensions for column in (_column(name), _sigma_column(name))]
+
+
+def _column(dimension: str) -> str:
+    return f"dimensions.{dimension}"
+
+
+def _sigma_column(dimension: str) -> str:
+    return f"dimensions.{dimension}.sigma"
+
+
 def flat_record(record: Mapping[str, Any]) -> dict[str, Any]:  # JSON values
-    """Return a record with one entry `dimensions.NAME` for each dimension, as tables want it."""
+    """Return a record as tables want it: `dimensions.NAME` holds mu, `dimensions.NAME.sigma`."""
     flat = {key: value for key, value in record.items() if key != "dimensions"}
-    return flat | {f"dimensions.{name}": value for name, value in record["dimensions"].items()}
+    for name, part in record["dimensions"].items():
+        flat |= {_column(name): part["mu"], _sigma_column(name): part["sigma"]}
+    return flat
+
+
+def nested_record(flat: Mapping[str, Any], facts: ModelFacts) -> dict[str, Any]:  # JSON values
+    """Return the record that `flat_record` was given."""
+    dimensions = {
+        name: {"mu": flat[_column(name)], "sigma": flat.get(_sigma_column(name))}
+        for name in facts.dimensions
+        if flat.get(_column(name)) is not None
+    }
+    return {key: dimensions if key == "dimensions" else flat.get(key) for key in RECORD_KEYS}
 
 
 def facts_record(facts: ModelFacts) -> dict[str, Any]:  # JSON values
@@ -157,7 +186,10 @@ def item_from_record(
     score = Score(
         value=record["score"],
         sigma=record["sigma"],
-        dimensions=record["dimensions"],
+        dimensions={
+            name: DimensionScore(mu=part["mu"], sigma=part["sigma"])
+            for name, part in record["dimensions"].items()
+        },
         model=record["model"],
         revision=record["revision"],
         notes=tuple(record["notes"]),

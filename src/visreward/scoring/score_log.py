@@ -20,7 +20,7 @@ from visreward.scoring.records import (
 from visreward.scoring.writer import ScoreWriter
 
 if TYPE_CHECKING:
-    from visreward.models.base import ModelFacts
+    from visreward.models.facts import ModelFacts
 
 
 def record_line(record: Mapping[str, Any]) -> str:  # JSON values

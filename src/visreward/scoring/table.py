@@ -16,7 +16,7 @@ from visreward.scoring.ranking import PromptRanking, RankedItem
 from visreward.scoring.records import printable, short_name
 
 if TYPE_CHECKING:
-    from visreward.models.base import ModelFacts
+    from visreward.models.facts import ModelFacts
 
 _MAX_DIMENSIONS = 4
 _MIN_NAME_WIDTH = 16
@@ -109,7 +109,7 @@ def _cells(
     ]
     if has_sigma:
         cells.append(Text("" if score.sigma is None else number_text(score.sigma)))
-    cells += [Text(number_text(score.dimensions[name]), style="cyan") for name in dimensions]
+    cells += [Text(number_text(score.dimensions[name].mu), style="cyan") for name in dimensions]
     begin, end = bar_span(score.value, values)
     cells.append(Bar(1.0, begin, end, color="green" if place.rank == 1 else "blue"))
     return cells

@@ -15,6 +15,7 @@ from visreward.scoring.ranking import rank_by_prompt
 from visreward.scoring.records import (
     RECORD_KEYS,
     ScoredItem,
+    dimension_columns,
     facts_record,
     flat_record,
     item_record,
@@ -24,7 +25,7 @@ from visreward.scoring.text_output import text_output
 from visreward.scoring.writer import ScoreWriter
 
 if TYPE_CHECKING:
-    from visreward.models.base import ModelFacts
+    from visreward.models.facts import ModelFacts
 
 
 def open_writer(chosen: OutputFormat, output: Path | None, facts: ModelFacts) -> ScoreWriter:
@@ -144,7 +145,7 @@ class CsvWriter(_TextWriter):
     def __init__(self, output: Path | None, facts: ModelFacts) -> None:
         super().__init__(output, facts)
         columns = [key for key in RECORD_KEYS if key != "dimensions"]
-        columns += [f"dimensions.{name}" for name in facts.dimensions]
+        columns += dimension_columns(facts)
         self._rows = csv.DictWriter(self.stream, columns, lineterminator="\n")
         self._rows.writeheader()
 

@@ -11,13 +11,13 @@ import torch
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from visreward.core.errors import UsageError
-from visreward.models.base import ModelFacts
 from visreward.models.clip.backbone import CLIPBackbone, CLIPBackboneConfig
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.models.clip.ict import ICT
 from visreward.models.clip.inputs import PixelInputs, TextInputs
 from visreward.models.clip.similarity import CLIPScore, CLIPSimilarity
+from visreward.models.facts import ModelFacts
 from visreward.models.loading import load_model
 from visreward.training.config import ModelConfig
 from visreward.training.tokenizer import train_tokenizer

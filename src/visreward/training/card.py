@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from visreward.models.base import ModelFacts
+from visreward.models.facts import ModelFacts
 from visreward.training.config import TrainConfig
 
 WHAT = {

@@ -15,7 +15,6 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from visreward.models.base import ModelFacts
 from visreward.models.clip.backbone import CLIPBackbone, CLIPBackboneConfig
 from visreward.models.clip.hp import HP, ICTHP
 from visreward.models.clip.ict import ICT
@@ -25,6 +24,7 @@ from visreward.models.clip.inputs import (
     load_pixel_inputs,
     load_text_inputs,
 )
+from visreward.models.facts import ModelFacts
 from visreward.training.tokenizer import train_tokenizer
 
 PROMPTS = (

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from visreward.core.types import Sample, Score
-from visreward.models.base import ModelFacts
 from visreward.models.clip.hp import HP, ICTHP
 from visreward.models.clip.ict import ICT
+from visreward.models.facts import ModelFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,7 +58,9 @@ def samples() -> list[Sample]:
 
 def numbers(scores: Sequence[Score]) -> np.ndarray:
     """(B, 3): the score and its two parts."""
-    return np.array([[score.value, *score.dimensions.values()] for score in scores])
+    return np.array(
+        [[score.value, *(part.mu for part in score.dimensions.values())] for score in scores]
+    )
 
 
 def in_other_company(model: ICTHP, samples: list[Sample]) -> list[np.ndarray]:

@@ -103,8 +103,8 @@ def test_ict_hp_score_every_pair_equals_release(parity: Parity, ict_hp: ICTHP) -
     ]
     scores = ict_hp.score(samples, batch_size=5)
     shape = (len(parity.images), len(kept))
-    ict = np.array([score.dimensions["ict"] for score in scores]).reshape(shape)
-    hp = np.array([score.dimensions["hp"] for score in scores]).reshape(shape)
+    ict = np.array([score.dimensions["ict"].mu for score in scores]).reshape(shape)
+    hp = np.array([score.dimensions["hp"].mu for score in scores]).reshape(shape)
     product = np.array([score.value for score in scores]).reshape(shape)
     np.testing.assert_allclose(ict, parity.ict_scores[:, kept], rtol=0, atol=1e-5)
     np.testing.assert_allclose(hp, np.tile(parity.hp_scores[:, None], len(kept)), rtol=0, atol=1e-5)

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from visreward.models.base import ModelFacts
 from visreward.models.clip.ict import ICT
 from visreward.models.clip.prompt_cache import PromptCache, TextFeature
+from visreward.models.facts import ModelFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable

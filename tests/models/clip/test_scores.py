@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,11 @@ from torch.nn import functional
 
 from visreward.core.errors import InputError, PromptError, UsageError
 from visreward.core.types import Sample
-from visreward.models.base import ModelFacts
 from visreward.models.clip.backbone import CLIPBackbone, CLIPBackboneConfig
 from visreward.models.clip.hp import HP, ICTHP, LAIONAesthetic
 from visreward.models.clip.ict import ICT
 from visreward.models.clip.similarity import CLIPScore, CLIPSimilarity, HPSv2, PickScore
+from visreward.models.facts import ModelFacts
 from visreward.models.loaded import load_sample
 
 if TYPE_CHECKING:
@@ -161,7 +162,9 @@ def test_ict_hp_is_product_of_both_parts_each_on_its_own_pixels(
     parts_alone = (model.ict.score(samples), model.hp.score(samples))
     for score, of_ict, of_hp in zip(scores, *parts_alone, strict=True):
         parts = {"ict": of_ict.value, "hp": of_hp.value}
-        assert score.dimensions == pytest.approx(parts, abs=1e-6)
+        assert {name: part.mu for name, part in score.dimensions.items()} == pytest.approx(
+            parts, abs=1e-6
+        )
         assert score.value == pytest.approx(of_ict.value * of_hp.value, abs=1e-6)
 
 
@@ -175,7 +178,7 @@ def test_prepare_keeps_the_score_and_resizes_where_both_parts_agree(
     model = build_both(hp_side, random_backbone, make_inputs)
     noise = np.random.default_rng(4).integers(0, 256, (150, 200, 3)).astype(np.uint8)
     loaded = load_sample(Sample(prompt="two cats", image=Image.fromarray(noise)), FACTS)
-    prepared = model.prepare(loaded)
+    prepared = replace(loaded, image=model.prepare(loaded.image))
     assert prepared.image.height == prepared_side
     assert model.score_batch([prepared]) == model.score_batch([loaded])
 

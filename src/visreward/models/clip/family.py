@@ -6,21 +6,24 @@ Shape letters: B samples, M distinct images, T distinct prompts, L tokens, D fea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from visreward.models.base import ModelFacts, RewardModel
+from visreward.models.base import RewardModel
 from visreward.models.clip.backbone import CLIPBackbone
 from visreward.models.clip.inputs import PixelInputs, TextInputs
 from visreward.models.clip.prompt_cache import PromptCache, TextFeature
+from visreward.models.facts import ModelFacts
 from visreward.models.loaded import LoadedSample
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from PIL import Image
 
 MAX_CACHED_PROMPTS: Final = 4096
 """16 MB of features of 1024 numbers."""
@@ -34,7 +37,7 @@ class CLIPBatch:
     """Distinct images and prompts, and which sample uses which.
 
     Attributes:
-        pixels: (M, 3, H, W) uint8.
+        pixels: (M, 3, H, W) uint8, or float in [0, 255] where a gradient is asked for.
         prompts: T distinct prompts; empty for image-only models.
         image_index: (B,) int64 into the images.
         prompt_index: (B,) int64 into the prompts.
@@ -70,11 +73,9 @@ class CLIPRewardModel(RewardModel):
         self.text_inputs = text_inputs
         self._prompt_cache = PromptCache(MAX_CACHED_PROMPTS)
 
-    def prepare(self, sample: LoadedSample) -> LoadedSample:
+    def prepare(self, image: Image.Image) -> Image.Image:
         """Resize the picture to the square that the model sees."""
-        if not self.pixel_inputs.keeps_squares:
-            return sample
-        return replace(sample, image=self.pixel_inputs.square(sample.image))
+        return self.pixel_inputs.square(image) if self.pixel_inputs.keeps_squares else image
 
     def preprocess(self, samples: Sequence[LoadedSample]) -> CLIPBatch:
         """Collect the distinct images and prompts of some samples."""
@@ -85,6 +86,21 @@ class CLIPRewardModel(RewardModel):
             pixels=self.pixel_inputs.pixels([samples[place].image for place in first]),
             prompts=tuple(dict.fromkeys(prompts)) if self.facts.needs_prompt else (),
             image_index=image_index,
+            prompt_index=prompt_index,
+        )
+
+    def tensor_batch(
+        self,
+        images: Tensor,
+        prompts: Sequence[str],
+        source_images: Tensor | None,  # noqa: ARG002  the interface; refused before
+    ) -> CLIPBatch:
+        """Turn checked image tensors into a batch, with gradients to the pixels."""
+        _, prompt_index = places(prompts)
+        return CLIPBatch(
+            pixels=self.pixel_inputs.square_tensor(images.to(self.device)),
+            prompts=tuple(dict.fromkeys(prompts)) if self.facts.needs_prompt else (),
+            image_index=torch.arange(len(images)),
             prompt_index=prompt_index,
         )
 

@@ -16,16 +16,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from visreward.core.errors import UsageError
-from visreward.models.base import ModelFacts, RewardModel, RewardOutput
+from visreward.models.base import RewardModel
 from visreward.models.clip.backbone import CLIPBackbone, CLIPBackboneConfig
 from visreward.models.clip.family import CLIPBatch, CLIPRewardModel
 from visreward.models.clip.ict import ICT
 from visreward.models.clip.inputs import PixelInputs, load_pixel_inputs
+from visreward.models.facts import ModelFacts
 from visreward.models.heads import LinearStack
 from visreward.models.loaded import LoadedSample
+from visreward.models.output import RewardOutput
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from PIL import Image
 
 
 class HP(CLIPRewardModel):
@@ -139,14 +143,23 @@ class ICTHP(RewardModel):
         """Return whether both parts see the same pixels of an image."""
         return self.ict.pixel_inputs.same_as(self.hp.pixel_inputs)
 
-    def prepare(self, sample: LoadedSample) -> LoadedSample:
+    def prepare(self, image: Image.Image) -> Image.Image:
         """Resize the picture where both parts see the same square of it."""
-        return self.ict.prepare(sample) if self.shares_pixels else sample
+        return self.ict.prepare(image) if self.shares_pixels else image
 
     def preprocess(self, samples: Sequence[LoadedSample]) -> ICTHPBatch:
         """Collect the distinct images and prompts of some samples."""
         ict = self.ict.preprocess(samples)
         return ICTHPBatch(ict=ict, hp=ict if self.shares_pixels else self.hp.preprocess(samples))
+
+    def tensor_batch(
+        self, images: Tensor, prompts: Sequence[str], source_images: Tensor | None
+    ) -> ICTHPBatch:
+        """Turn checked image tensors into the batches of both parts."""
+        ict = self.ict.tensor_batch(images, prompts, source_images)
+        if self.shares_pixels:
+            return ICTHPBatch(ict=ict, hp=ict)
+        return ICTHPBatch(ict=ict, hp=self.hp.tensor_batch(images, prompts, source_images))
 
     def forward(self, batch: ICTHPBatch) -> RewardOutput:
         """Score one batch; differentiable, keeps the samples' order."""

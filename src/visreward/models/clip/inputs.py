@@ -18,10 +18,12 @@ import numpy as np
 import torch
 from PIL import Image as PillowImage
 from torch import Tensor
+from torch.nn import functional
 from transformers import CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from visreward.core.errors import ShapeError, UsageError
+from visreward.models.image_tensors import resize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,6 +129,31 @@ class PixelInputs:
         small = image.resize((width, height), PillowImage.Resampling.BICUBIC)
         square.paste(small, ((self.size - width) // 2, (self.size - height) // 2))
         return square
+
+    def square_tensor(self, images: Tensor) -> Tensor:
+        """Return the squares of image tensors; differentiable.
+
+        Args:
+            images: (M, 3, H, W) float in [0, 1].
+
+        Returns:
+            (M, 3, size, size) float in [0, 255], as `normalise` takes it.
+        """
+        height, width = images.shape[-2:]
+        if self.fit == "pad":
+            scale = self.size / max(height, width)
+            height, width = (max(1, round(side * scale)) for side in (height, width))
+            top, left = (self.size - height) // 2, (self.size - width) // 2
+            small = resize(images, height=height, width=width)
+            edges = (left, self.size - width - left, top, self.size - height - top)
+            return functional.pad(small, edges) * 255
+        shortest, short = self.processor.size["shortest_edge"], min(height, width)
+        height, width = (
+            shortest if side == short else int(shortest * side / short) for side in (height, width)
+        )
+        top, left = (height - self.size) // 2, (width - self.size) // 2
+        large = resize(images, height=height, width=width)
+        return large[..., top : top + self.size, left : left + self.size] * 255
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Return (M, 3, H, W) float32 with the CLIP mean and standard deviation taken out.

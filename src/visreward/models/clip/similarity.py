@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
-from visreward.models.base import ModelFacts, RewardOutput
 from visreward.models.clip.backbone import CLIPBackbone, CLIPBackboneConfig
 from visreward.models.clip.family import CLIPBatch, CLIPRewardModel
 from visreward.models.clip.inputs import ImageFit, load_pixel_inputs, load_text_inputs
+from visreward.models.facts import ModelFacts
+from visreward.models.output import RewardOutput
 
 if TYPE_CHECKING:
     from pathlib import Path

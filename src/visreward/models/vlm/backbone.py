@@ -1,0 +1,205 @@
+"""The vision-language backbones: Qwen2-VL, Qwen2.5-VL (MiMo-VL is one), Qwen3-VL.
+
+The classes are those of transformers, without the language-model head, which a reward never asks.
+What differs between them is data: `FAMILIES`.
+
+Shape letters: M images, P tokens of a tree, V tokens that stand for images, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import torch
+import transformers
+from torch import Tensor, nn
+
+from visreward.core.errors import UsageError
+from visreward.models.vlm.attention import (
+    TREE_ATTENTION,
+    AttentionBackend,
+    AttentionPlan,
+    WindowAttention,
+    tree_attention,
+)
+
+Positions = Literal["1d", "multimodal"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """What one model_type is.
+
+    Attributes:
+        config: Name of the configuration's class in transformers.
+        model: Name of the model's class, without language-model head.
+        released_positions: Which positions the released reward models were trained with.
+        resizes_twice: Whether the releases resize into the training configuration's pixel budget
+            before the image processor resizes into its own.
+    """
+
+    config: str
+    model: str
+    released_positions: Positions
+    resizes_twice: bool
+
+
+FAMILIES: Final[Mapping[str, Family]] = {
+    "qwen2_vl": Family(
+        config="Qwen2VLConfig",
+        model="Qwen2VLModel",
+        released_positions="1d",
+        resizes_twice=True,
+    ),
+    "qwen2_5_vl": Family(
+        config="Qwen2_5_VLConfig",
+        model="Qwen2_5_VLModel",
+        released_positions="1d",
+        resizes_twice=True,
+    ),
+    "qwen3_vl": Family(
+        config="Qwen3VLConfig",
+        model="Qwen3VLModel",
+        released_positions="multimodal",
+        resizes_twice=False,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFeatures:
+    """What the vision tower makes of one image.
+
+    Attributes:
+        tokens: (V, D) what stands in the image's tokens.
+        deep: What is added after the first layers of the language model, (V, D) each; empty but
+            for Qwen3-VL.
+    """
+
+    tokens: Tensor
+    deep: tuple[Tensor, ...] = ()
+
+    @property
+    def num_bytes(self) -> int:
+        """Return how much memory the features take."""
+        return sum(each.numel() * each.element_size() for each in (self.tokens, *self.deep))
+
+
+class VLMBackbone(nn.Module):
+    """A vision tower and a language model that reads a tree of tokens.
+
+    Args:
+        config: A config.json of transformers, as JSON values.
+
+    Raises:
+        UsageError: if `config` is of no known model_type, or asks for a sliding window.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],  # JSON values
+    ) -> None:
+        super().__init__()
+        kind = str(config.get("model_type"))
+        if kind not in FAMILIES:
+            raise UsageError(
+                f"The backbone's model_type is {kind!r}. Known are: {', '.join(FAMILIES)}."
+            )
+        self.family = FAMILIES[kind]
+        self.attention: AttentionBackend = "sdpa"
+        transformers.AttentionInterface.register(TREE_ATTENTION, tree_attention)
+        values = getattr(transformers, self.family.config).from_dict(dict(config))
+        values._attn_implementation = {  # transformers' own way to set both
+            "text_config": TREE_ATTENTION,
+            "vision_config": "sdpa",
+        }
+        if getattr(values.text_config, "use_sliding_window", False):
+            raise UsageError(
+                "The backbone has use_sliding_window = true, but a reward reads all tokens. Set "
+                "it to false in config.json."
+            )
+        self.model: Any = getattr(transformers, self.family.model)(values)
+        for block in self.model.visual.blocks:
+            block.attn.__class__ = WindowAttention
+
+    def set_attention(self, backend: AttentionBackend) -> None:
+        """Choose the attention back-end of both towers."""
+        self.attention = backend
+        for block in self.model.visual.blocks:
+            block.attn.backend = backend
+
+    def to_dict(self) -> dict[str, Any]:  # JSON values
+        """Return the configuration as JSON values."""
+        values: dict[str, Any] = self.model.config.to_dict()
+        return {key: value for key, value in values.items() if key != "transformers_version"}
+
+    @property
+    def width(self) -> int:
+        """Return D, the width of the language model."""
+        return int(self.model.config.text_config.hidden_size)
+
+    @property
+    def merge_size(self) -> int:
+        """Return how many patches down and across stand in one token."""
+        return int(self.model.config.vision_config.spatial_merge_size)
+
+    def image_features(self, patches: Tensor, grids: Tensor) -> list[ImageFeatures]:
+        """Return what stands for each image; differentiable.
+
+        Args:
+            patches: (patches of all images, values of a patch) float32, normalised.
+            grids: (M, 3) int64: 1, patches down, patches across.
+        """
+        visual = self.model.visual
+        output = visual(patches.to(visual.dtype), grid_thw=grids)
+        sizes = (grids.prod(dim=-1) // self.merge_size**2).tolist()
+        deep = [each.split(sizes) for each in getattr(output, "deepstack_features", None) or ()]
+        return [
+            ImageFeatures(tokens=tokens, deep=tuple(each[number] for each in deep))
+            for number, tokens in enumerate(output.pooler_output.split(sizes))
+        ]
+
+    def hidden_states(
+        self,
+        *,
+        ids: Tensor,
+        positions: Tensor,
+        image_places: Tensor,
+        images: Sequence[ImageFeatures],
+        plan: AttentionPlan,
+    ) -> Tensor:
+        """Return (P, D) last hidden states of a tree of tokens; differentiable.
+
+        Args:
+            ids: (P,) int64 token ids.
+            positions: (3, P) int64: in time, down and across.
+            image_places: (V,) int64, ascending: which tokens stand for images.
+            images: What stands there, in the same order.
+            plan: Who sees whom.
+        """
+        language = self.model.language_model
+        embedded = language.embed_tokens(ids)
+        extra: dict[str, Any] = {}  # options of Qwen3-VL's language model alone
+        if images:
+            tokens = torch.cat([each.tokens for each in images]).to(embedded.dtype)
+            embedded = embedded.index_copy(0, image_places, tokens)
+            if images[0].deep:
+                is_image = torch.zeros(1, len(ids), dtype=torch.bool, device=ids.device)
+                is_image[0, image_places] = True
+                extra = {
+                    "visual_pos_masks": is_image,
+                    "deepstack_visual_embeds": [
+                        torch.cat(layer)
+                        for layer in zip(*(each.deep for each in images), strict=True)
+                    ],
+                }
+        output = language(
+            inputs_embeds=embedded[None],
+            position_ids=positions[:, None],
+            use_cache=False,
+            plan=plan,
+            **extra,
+        )
+        return output.last_hidden_state[0]  # type: ignore[no-any-return]

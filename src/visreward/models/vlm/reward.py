@@ -1,0 +1,223 @@
+"""Reward models on a vision-language backbone: rating prompts in, Gaussians out.
+
+Shape letters: B samples, K dimensions, S = B * K sequences, P tokens of a tree, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from visreward.models.base import RewardModel
+from visreward.models.facts import ModelFacts
+from visreward.models.heads import fuse
+from visreward.models.output import RewardOutput
+from visreward.models.vlm.attention import check_backend, plan_attention
+from visreward.models.vlm.backbone import ImageFeatures, VLMBackbone
+from visreward.models.vlm.inputs import VLMBatch, VLMInputs
+from visreward.models.vlm.packing import Pack, pack_sequences
+from visreward.models.vlm.pixels import PatchInputs, PixelBudget, load_processor
+from visreward.models.vlm.rating_prompts import ChatInputs, RatingPrompts, load_tokenizer
+from visreward.models.vlm.settings import VLMSettings
+from visreward.models.vlm.vision_cache import VisionCache
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PIL import Image
+
+    from visreward.models.loaded import LoadedSample
+
+IMAGES_PER_PASS: Final = 16
+DEFAULT_PACK_TOKENS: Final = 16_384
+DEFAULT_CACHE_BYTES: Final = 1 << 30
+
+
+class VLMReward(RewardModel):
+    """A reward model that asks a vision-language backbone for one rating per dimension.
+
+    Attributes:
+        max_pack_tokens: How many tokens go through the backbone at once, at most.
+        vision_cache: Features of recent images; used while no gradient is asked for.
+    """
+
+    float32_parts = ("heads.",)
+
+    def __init__(self, facts: ModelFacts, backbone: VLMBackbone, *, inputs: VLMInputs) -> None:
+        super().__init__(facts)
+        self.backbone = backbone
+        self.inputs = inputs
+        head = inputs.settings.head
+        self.heads = nn.ModuleList([head.build(backbone.width) for _ in range(head.num_heads)])
+        self.max_pack_tokens = DEFAULT_PACK_TOKENS
+        self.vision_cache = VisionCache(DEFAULT_CACHE_BYTES)
+
+    def set_attention(self, backend: str) -> None:
+        """Choose the attention back-end: sdpa, eager or flash_attention_2.
+
+        Raises:
+            UsageError: if there is no such back-end.
+            MissingExtraError: if its package is not installed.
+        """
+        self.backbone.set_attention(check_backend(backend))
+
+    def prepare(self, image: Image.Image) -> Image.Image:
+        """Resize the picture into the model's pixel budget."""
+        return self.inputs.patches.resized(image)
+
+    def preprocess(self, samples: Sequence[LoadedSample]) -> VLMBatch:
+        """Collect the distinct images of some samples and line up their tokens.
+
+        Raises:
+            PromptError: if a prompt is too long.
+        """
+        return self.inputs.collect(samples)
+
+    def tensor_batch(
+        self, images: Tensor, prompts: Sequence[str], source_images: Tensor | None
+    ) -> VLMBatch:
+        """Turn checked image tensors into a batch, with gradients to the pixels."""
+        given = None if source_images is None else source_images.to(self.device)
+        return self.inputs.collect_tensors(images.to(self.device), prompts, given)
+
+    def forward(self, batch: VLMBatch) -> RewardOutput:
+        """Score one batch; differentiable, keeps the samples' order."""
+        logits = self.logits(batch)
+        fused = fuse(logits, self.inputs.settings.fusion)
+        has_sigma = logits.shape[-1] == 2
+        is_named = bool(self.facts.dimensions)
+        return RewardOutput(
+            mu=fused[:, 0],
+            log_sigma=fused[:, 1] if has_sigma else None,
+            dimensions=logits[..., 0] if is_named else None,
+            dimension_log_sigmas=logits[..., 1] if is_named and has_sigma else None,
+        )
+
+    def logits(self, batch: VLMBatch) -> Tensor:
+        """Return (B, K, outputs) float32: mu, and log sigma where there are two outputs.
+
+        Where a pack of sequences does not fit into memory, its halves are tried.
+        """
+        features = self._features(batch)
+        num_dimensions = len(self.inputs.dimensions)
+        packs = pack_sequences(
+            batch.sequences,
+            max_tokens=self.max_pack_tokens,
+            per_pack=num_dimensions if self.batch_invariant else None,
+        )
+        rows: dict[int, Tensor] = {}
+        while packs:
+            pack = packs.pop(0)
+            try:
+                found = self._run(pack, batch, features)
+            except torch.OutOfMemoryError:
+                if torch.is_grad_enabled() or len(pack.members) == 1:
+                    raise
+                packs = [*pack.halves(batch.sequences), *packs]
+                continue
+            rows.update(zip(pack.members, found, strict=True))
+        logits = torch.stack([rows[number] for number in range(len(batch.sequences))])
+        return logits.view(batch.num_samples, num_dimensions, -1)
+
+    def _run(self, pack: Pack, batch: VLMBatch, features: Sequence[ImageFeatures]) -> list[Tensor]:
+        """Return the logits of a pack's sequences."""
+        tree, device = pack.tree, self.device
+        members = [batch.sequences[member] for member in pack.members]
+        starts = np.cumsum([0, *(len(each.ids) for each in members[:-1])])
+        taken = starts[tree.sequence] + tree.offset
+        image, offset = (
+            np.concatenate([getattr(each, name) for each in members])[taken]
+            for name in ("image", "offset")
+        )
+        first_tokens = np.flatnonzero((image >= 0) & (offset == 0))
+
+        def on_device(values: NDArray[np.int64]) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(values)).to(device)
+
+        states = self.backbone.hidden_states(
+            ids=on_device(np.concatenate([each.ids for each in members])[taken]),
+            positions=on_device(
+                np.concatenate([each.positions for each in members], axis=1)[:, taken]
+            ),
+            image_places=on_device(np.flatnonzero(image >= 0)),
+            images=[features[number] for number in image[first_tokens]],
+            plan=plan_attention(tree, backend=self.backbone.attention, device=device),
+        )
+        return [
+            self._pooled(states, on_device(path), member)
+            for path, member in zip(tree.paths, pack.members, strict=True)
+        ]
+
+    def _pooled(self, states: Tensor, path: Tensor, member: int) -> Tensor:
+        """Return (outputs,) float32 logits of the sequence that takes a path through a tree."""
+        head = self.heads[member % len(self.heads)]
+        if self.inputs.settings.pooling == "mean":
+            found: Tensor = head(states[path[:-1]].float())
+            return found.mean(dim=0)
+        return head(states[path[-1]].float())  # type: ignore[no-any-return]
+
+    def _features(self, batch: VLMBatch) -> list[ImageFeatures]:
+        """Return the features of a batch's images; each distinct one is encoded once."""
+        uses_cache = not torch.is_grad_enabled()
+        settings = self._vision_settings()
+        found: dict[int, ImageFeatures] = {}
+        if uses_cache:
+            for number, key in enumerate(batch.keys):
+                known = self.vision_cache.find((key, *settings)) if key else None
+                if known is not None:
+                    found[number] = known
+        missing = [number for number in range(len(batch.images)) if number not in found]
+        step = 1 if self.batch_invariant else IMAGES_PER_PASS
+        for start in range(0, len(missing), step):
+            part = missing[start : start + step]
+            patches = self.inputs.patches.patches([batch.images[number] for number in part])
+            fresh = self.backbone.image_features(
+                patches.values.to(self.device), patches.grids.to(self.device)
+            )
+            for number, features in zip(part, fresh, strict=True):
+                found[number] = features
+                if uses_cache and batch.keys[number]:
+                    self.vision_cache.keep((batch.keys[number], *settings), features)
+        return [found[number] for number in range(len(batch.images))]
+
+    def _vision_settings(self) -> tuple[object, ...]:
+        """Return what an image's features depend on beside its content."""
+        weight = next(self.backbone.parameters())
+        return (self.inputs.patches.budgets, weight.dtype, weight.device, self.batch_invariant)
+
+    def config(self) -> dict[str, Any]:  # JSON values
+        """Return what is needed, beside the weights, to build the model again."""
+        return {
+            "backbone": self.backbone.to_dict(),
+            "settings": asdict(self.inputs.settings),
+            "budgets": [asdict(budget) for budget in self.inputs.patches.budgets],
+            "rating_prompts": self.inputs.chat.prompts.to_dict(),
+        }
+
+    @classmethod
+    def from_config(
+        cls,
+        config: dict[str, Any],  # JSON values
+        facts: ModelFacts,
+        folder: Path,
+    ) -> Self:
+        """Build the model without weights; `folder` holds the processor files."""
+        budgets = [PixelBudget(**budget) for budget in config["budgets"]]
+        prompts = RatingPrompts.from_dict(config["rating_prompts"])
+        inputs = VLMInputs(
+            patches=PatchInputs(load_processor(folder), budgets=budgets),
+            chat=ChatInputs(load_tokenizer(folder), prompts),
+            settings=VLMSettings.from_dict(config["settings"]),
+        )
+        return cls(facts, VLMBackbone(config["backbone"]), inputs=inputs)
+
+    def save_processors(self, folder: Path) -> None:
+        """Write tokenizer and image processor files into a native folder."""
+        self.inputs.patches.processor.save_pretrained(folder)
+        self.inputs.chat.tokenizer.save_pretrained(folder)
