@@ -62,7 +62,7 @@ def test_make_scenes_finish_for_captions_exits_with_2(call: Call, tmp_path: Path
     arguments = ["--output", tmp_path / "x", "--num", "4", "--seed", "1", "--finish-share", "0.5"]
     result = call("data", "make-scenes", "captions", *arguments)
     assert result.exit_code == 2
-    assert "captions have no finish" in result.stderr
+    assert "captions has no finish" in result.stderr
     assert not (tmp_path / "x").exists()
 
 

@@ -36,6 +36,7 @@ class SceneKind(StrEnum):
 
     PICK_HIGH = "pick-high"
     CAPTIONS = "captions"
+    EDIT = "edit"
 
 
 class CheckFormat(StrEnum):
@@ -106,17 +107,17 @@ def convert(
 @app.command("make-scenes")
 def make_scenes(
     kind: Annotated[
-        SceneKind, typer.Argument(metavar="KIND", help="pick-high (triplets) or captions.")
+        SceneKind, typer.Argument(metavar="KIND", help="pick-high (triplets), captions or edit.")
     ],
     *,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder to fill or to go on with.")],
-    num: Annotated[int, typer.Option(metavar="N", help="Triplets, or families of captions.")],
+    num: Annotated[int, typer.Option(metavar="N", help="Triplets, caption families, or edits.")],
     seed: Annotated[int, typer.Option(metavar="S", help="The same seed makes the same bytes.")],
     size: Annotated[
         int | None,
         typer.Option(
             metavar="PIXELS",
-            help="Side of the images; by default 128 for pick-high, 64 for captions.",
+            help="Side of the images; by default 128 for pick-high, 64 for captions, 112 for edit.",
         ),
     ] = None,
     finish_share: Annotated[
@@ -133,14 +134,16 @@ def make_scenes(
     """Make a dataset of the synthetic world, in which the right answers are known."""
     from visreward.cli.console import notes_console, progress_bar
     from visreward.data.scenes.write import write_captions, write_pick_high
+    from visreward.data.scenes.write_edits import write_edits
 
-    if kind is SceneKind.CAPTIONS and finish_share:
+    if kind is not SceneKind.PICK_HIGH and finish_share:
         raise UsageError(
-            f"--finish-share is {finish_share}, but captions have no finish. Leave it out."
+            f"--finish-share is {finish_share}, but {kind} has no finish. Leave it out."
         )
     writers: dict[SceneKind, tuple[Callable[..., None], int]] = {
         SceneKind.PICK_HIGH: (partial(write_pick_high, finish_share=finish_share), 128),
         SceneKind.CAPTIONS: (write_captions, 64),
+        SceneKind.EDIT: (write_edits, 112),
     }
     write, usual_size = writers[kind]
     console = notes_console()

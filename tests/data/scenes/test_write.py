@@ -14,9 +14,11 @@ from PIL import Image
 from visreward.core.errors import UsageError
 from visreward.data.captions import Captions
 from visreward.data.pick_high import PickHigh
+from visreward.data.scenes.edits import plan_edit, render_edit
 from visreward.data.scenes.resumable import SETTINGS_FILE, split_sizes
 from visreward.data.scenes.triplets import make_triplet
 from visreward.data.scenes.write import write_captions, write_pick_high
+from visreward.data.scenes.write_edits import write_edits
 
 NUM, SEED, SIZE = 40, 5, 64
 
@@ -214,3 +216,48 @@ def test_write_captions_two_processes_write_the_same_bytes(captions: Path, tmp_p
 )
 def test_split_sizes_sum_to_the_number(num: int, sizes: tuple[int, int, int]) -> None:
     assert tuple(split_sizes(num, (0.9, 0.05, 0.05)).values()) == sizes
+
+
+@pytest.fixture(scope="module")
+def edits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with edits, written by one process."""
+    folder = tmp_path_factory.mktemp("scenes") / "edits"
+    write_edits(folder, num=12, seed=SEED, size=SIZE, num_workers=1)
+    return folder
+
+
+def test_write_edits_has_the_keys_of_editreward_and_the_preferred_one_first(edits: Path) -> None:
+    rows = json.loads((edits / "train.json").read_text())
+    assert len(rows) >= 10 * 10
+    for row in rows:
+        for key in ("path_src", "path1", "path2"):
+            assert (edits / row[key]).is_file()
+        assert row["confidence"] is row["choice_dist"] is None
+        assert row["model1_overall_score"] > row["model2_overall_score"]
+        for number in (1, 2):
+            dims = [row[f"model{number}_dim{dim}_score"] for dim in (1, 2)]
+            assert row[f"model{number}_overall_score"] == sum(dims) / 2
+    assert {row["model2"] for row in rows} >= {"untouched", "wrong object", "flawed"}
+
+
+def test_write_edits_images_are_those_of_render_edit(edits: Path) -> None:
+    edit = render_edit(plan_edit(seed=SEED, split="train", index=3), size=SIZE)
+    folder = edits / "edits/train"
+    wanted = {"source": edit.source_image} | {str(n): each for n, each in enumerate(edit.images)}
+    for name, image in wanted.items():
+        with Image.open(folder / f"train_0000003_{name}.png") as stored:
+            assert np.array_equal(np.asarray(stored), image)
+
+
+def test_write_edits_same_bytes_in_two_processes_and_after_a_stop(
+    edits: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "again"
+    write_edits(folder, num=12, seed=SEED, size=SIZE, num_workers=2)
+    assert digests(folder) == digests(edits)
+    (folder / "train.json").unlink()
+    (folder / "edits/train/train_0000003_2.png").unlink()
+    marker = json.loads((folder / SETTINGS_FILE).read_text()) | {"complete": False}
+    (folder / SETTINGS_FILE).write_text(json.dumps(marker))
+    write_edits(folder, num=12, seed=SEED, size=SIZE, num_workers=1)
+    assert digests(folder) == digests(edits)

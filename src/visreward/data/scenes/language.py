@@ -108,7 +108,7 @@ def basic_prompt(scene: Scene, mentions: Mentions, rng: np.random.Generator) -> 
     phrasing.
     """
     draws = rng.random(3)
-    phrases = [_phrase(thing, mentions) for thing in scene.named]
+    phrases = [thing_phrase(thing, mentions) for thing in scene.named]
     text = _joined(phrases, scene.relation if mentions.relation else None, draws[1])
     return _pick(_BASIC_FRAMES, draws[0]).format(text)
 
@@ -124,14 +124,16 @@ def refined_prompt(scene: Scene, rng: np.random.Generator) -> str:
     if not scene.rich:
         raise UsageError("The scene is plain. A refined prompt describes a rich scene: enrich it.")
     draws = rng.random(9)
-    subject = _joined([_phrase(t, ALL_MENTIONS) for t in scene.named], scene.relation, draws[1])
+    subject = _joined(
+        [thing_phrase(t, ALL_MENTIONS) for t in scene.named], scene.relation, draws[1]
+    )
     place = _pick(_PLACES[scene.background], draws[2])
     light = _pick(_LIGHT_WORDS[scene.light], draws[3])
     words = [_pick(_DECORATION_WORDS[d], draws[4 + i]) for i, d in enumerate(scene.decorations[:2])]
     decorations = f"with {' and '.join(words)}" if words else ""
     extra = ""
     if scene.extra is not None:
-        extra = _pick(_EXTRA_FRAMES, draws[6]).format(_phrase(scene.extra, ALL_MENTIONS))
+        extra = _pick(_EXTRA_FRAMES, draws[6]).format(thing_phrase(scene.extra, ALL_MENTIONS))
     if draws[7] < 0.6:
         parts = [f"{subject} {place}", extra, light, decorations]
     else:
@@ -140,8 +142,8 @@ def refined_prompt(scene: Scene, rng: np.random.Generator) -> str:
     return _pick(_OPENINGS, draws[8]) + ", ".join(part for part in parts if part)
 
 
-def _phrase(thing: Thing, mentions: Mentions) -> str:
-    """Return, say, "two small red metal cubes" or "an orange ball"."""
+def thing_phrase(thing: Thing, mentions: Mentions) -> str:
+    """Return a thing in words, say, "two small red metal cubes" or "an orange ball"."""
     words = [thing.colour]
     if mentions.size:
         words.insert(0, thing.size)

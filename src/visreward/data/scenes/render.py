@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ from visreward.data.scenes.render_objects import Picture, paint_things
 MIN_SIZE, MAX_SIZE = 64, 512
 
 
-def render(scene: Scene, size: int) -> NDArray[np.uint8]:
+def render(scene: Scene, size: int, *, hidden: Collection[int] = ()) -> NDArray[np.uint8]:
     """Return the picture of a scene; deterministic, alike at every size.
 
     Outlines are antialiased by the share of each pixel that lies inside a signed distance.
@@ -24,6 +26,7 @@ def render(scene: Scene, size: int) -> NDArray[np.uint8]:
     Args:
         scene: What to paint.
         size: Side in pixels, 64 to 512.
+        hidden: Indices of things that are left out; the others stand where they stood.
 
     Returns:
         (size, size, 3) uint8, RGB.
@@ -36,7 +39,8 @@ def render(scene: Scene, size: int) -> NDArray[np.uint8]:
     paint_decorations(canvas, scene)
     if scene.rich:
         _shade_corners(canvas, scene)
-    paint_things(canvas, scene.things, place(scene), light_of(scene.light))
+    shown = tuple(spot for spot in place(scene) if spot.thing not in hidden)
+    paint_things(canvas, scene.things, shown, light_of(scene.light))
     return (np.clip(canvas, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8)
 
 

@@ -20,7 +20,7 @@ from visreward.data.base import Progress
 from visreward.data.scenes.grammar import SPLITS
 from visreward.data.scenes.render import check_size
 
-Row = dict[str, str | int | float]
+Row = dict[str, str | int | float | None]
 
 SETTINGS_FILE = "scenes.json"
 _CHUNK = 32
@@ -31,12 +31,12 @@ class WriteSettings:
     """What decides every byte of an output folder.
 
     Attributes:
-        kind: pick-high or captions.
-        num: Items in all splits together: triplets or families.
+        kind: pick-high, captions or edit.
+        num: Items in all splits together: triplets, families or edits.
         seed: Seed of the world, at least 0.
         size: Side of the images in pixels, 64 to 512.
         shares: Shares of train, val and test; they sum to 1.
-        finish_share: Share of triplets with a photographic finish, 0 to 1; 0 for captions.
+        finish_share: Share of triplets with a photographic finish, 0 to 1; 0 for other kinds.
     """
 
     kind: str

@@ -36,7 +36,7 @@ _COUNT_SHARES = (0.46, 0.22, 0.16, 0.16)
 _EXTRA_SHARE = 0.35
 _SWAP_SHARES = (0.08, 0.17, 0.14, 0.18, 0.16, 0.13, 0.14)
 """By SWAP_KINDS: what small models learn late (material, size, count) comes more often."""
-_ITEM_KINDS = ("triplet", "family", "swap", "richness", "finish")
+_ITEM_KINDS = ("triplet", "family", "swap", "richness", "finish", "edit")
 _NIGHT_LIGHTS = LIGHTS[2:]
 _INDOOR_LIGHTS = (LIGHTS[0], LIGHTS[1], LIGHTS[3])
 _GROUND_DECORATIONS = DECORATIONS[3:]
@@ -50,7 +50,7 @@ def item_rng(
     Args:
         seed: Seed of the world, at least 0.
         split: train, val or test.
-        kind: triplet, family, swap, richness or finish.
+        kind: triplet, family, swap, richness, finish or edit.
         index: Number of the item in its split, at least 0.
         attempt: Sub-seed, for items that are drawn again.
 

@@ -151,7 +151,7 @@ def _write_triplets(job: Job) -> list[Row]:
             triplet = render_triplet(plan, size=job.settings.size)
             images = (triplet.losing_image, triplet.winning_image, triplet.refined_image)
             for path, image in zip(paths, images, strict=True):
-                _write_png(path, image)
+                write_png(path, image)
         rows.append(_triplet_row(plan, [path.name for path in paths]))
     return rows
 
@@ -180,7 +180,7 @@ def _write_families(job: Job) -> list[Row]:
         for member, (scene, caption) in enumerate(plan):
             path = folder / f"{index:07d}_{member}.png"
             if not path.exists():
-                _write_png(path, render(scene, job.settings.size))
+                write_png(path, render(scene, job.settings.size))
             rows.append({"family": index, "image": f"{job.split}/{path.name}", "caption": caption})
     return rows
 
@@ -210,6 +210,7 @@ def _table(rows: Sequence[Row]) -> Arrow:
     return arrow.table({name: [row[name] for row in rows] for name in rows[0]})
 
 
-def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
+def write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write an image in one step; the same pixels give the same bytes."""
     with whole_file(path) as part:
         Image.fromarray(image).save(part, format="PNG", optimize=False, compress_level=_PNG_LEVEL)
