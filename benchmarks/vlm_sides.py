@@ -83,6 +83,8 @@ class Size:
                 "num_key_value_heads": self.num_key_heads,
                 "intermediate_size": inner,
                 "vocab_size": vocab_size,
+                "bos_token_id": None,
+                "eos_token_id": None,
                 "rms_norm_eps": 1e-6,
                 "rope_parameters": {
                     "rope_type": "default",

@@ -246,7 +246,10 @@ def test_load_again_offline_uses_the_copy(online: list[list[Any]], home: Path) -
     weights = find_row("clipscore").weights
     assert weights is not None
     assert str(home / f"visreward/models/clipscore@{weights.revision}") in text
-    download = f"hf download {weights.repo} model.safetensors --revision {weights.revision}`"
+    download = (
+        f"hf download {weights.repo} --include model.safetensors pytorch_model.bin "
+        f"--revision {weights.revision}`"
+    )
     assert download in text
     assert "visreward models import clipscore --checkpoint DIR --backbone DIR" in text
     assert "\n" not in text

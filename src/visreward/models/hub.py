@@ -195,7 +195,10 @@ def _not_found(
 
 
 def _download_command(files: HubFiles) -> str:
-    names = " ".join(alternatives[0] for alternatives in files.files)
+    names = " ".join(name for alternatives in files.files for name in alternatives)
+    # A name that the repository does not have is an error, a pattern that fits nothing is not.
+    has_choice = any(len(alternatives) > 1 for alternatives in files.files)
+    names = f"--include {names}" if has_choice else names
     revision = "" if files.revision == "main" else f" --revision {files.revision}"
     return f"hf download {files.repo} {names}{revision}"
 

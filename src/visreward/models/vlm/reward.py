@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from visreward.models.loaded import LoadedSample
 
 IMAGES_PER_PASS: Final = 16
-DEFAULT_PACK_TOKENS: Final = 16_384
+DEFAULT_PACK_TOKENS: Final = 8192
+"""Eight candidates of 450 x 450 pixels; longer packs gain nothing, and leave a CPU's caches."""
 DEFAULT_CACHE_BYTES: Final = 1 << 30
 
 
