@@ -211,10 +211,9 @@ class Released:
         name = list(ours.inputs.chat.prompts.templates)[number]
         rows, images = [], []
         for sample in samples:
-            assert sample.source_image is not None
             shown = [
                 ours.inputs.patches.resized(read_image(each))
-                for each in (sample.source_image, sample.image)
+                for each in (*sample.sources, sample.image)
             ]
             placed = [
                 ours.inputs.placed(place, (image.height, image.width))

@@ -183,9 +183,16 @@ def test_load_sample_source_image_missing_is_refused() -> None:
 def test_load_sample_source_image_is_decoded_and_named() -> None:
     facts = ModelFacts(name="edits", needs_source=True)
     loaded = load_sample(Sample(prompt="a", image=red(1), source_image=red(2)), facts)
-    assert loaded.source_image is not None
-    assert loaded.source_image.getpixel((0, 0)) == (2, 0, 0)
-    assert loaded.source_key not in (None, loaded.image_key)
+    [source], [key] = loaded.source_images, loaded.source_keys
+    assert source.getpixel((0, 0)) == (2, 0, 0)
+    assert key != loaded.image_key
+
+
+def test_load_sample_keeps_several_source_images_in_order() -> None:
+    facts = ModelFacts(name="edits", needs_source=True)
+    loaded = load_sample(Sample(prompt="a", image=red(1), source_image=(red(2), red(3))), facts)
+    assert [source.getpixel((0, 0)) for source in loaded.source_images] == [(2, 0, 0), (3, 0, 0)]
+    assert len({*loaded.source_keys, loaded.image_key}) == 3
 
 
 def test_load_sample_source_image_unwanted_is_refused() -> None:

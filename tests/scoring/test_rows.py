@@ -34,6 +34,14 @@ def test_rows_all_keys_become_a_sample(tmp_path: Path) -> None:
     ]
 
 
+def test_rows_several_source_images_are_a_tuple(tmp_path: Path) -> None:
+    line = {"prompt": "p", "image": "a.png", "source_image": ["b.png", "/c.png"]}
+    [sample] = read(tmp_path, json.dumps(line).encode())
+    assert isinstance(sample, Sample)
+    assert sample.source_image == (str(tmp_path / "b.png"), "/c.png")
+    assert sample.sources == sample.source_image
+
+
 def test_rows_absolute_paths_and_urls_stay_as_they_are(tmp_path: Path) -> None:
     for image in ("/data/a.png", "https://example.org/a.png", ""):
         line = json.dumps({"prompt": "p", "image": image}).encode()
@@ -59,6 +67,8 @@ def test_rows_byte_order_mark_blank_lines_and_no_last_line_end_are_fine(tmp_path
         (b'{"prompt": 3, "image": "a"}', "'prompt' holds a int"),
         (b'{"prompt": "p", "image": null}', "'image' holds a NoneType"),
         (b'{"prompt": "p", "image": "a", "source_image": 1}', "'source_image' holds a int"),
+        (b'{"prompt": "p", "image": "a", "source_image": []}', "list of other things than paths"),
+        (b'{"prompt": "p", "image": "a", "source_image": ["b", 2]}', "list of other things"),
         (b'{"prompt": "p", "image": "a", "id": true}', "'id' holds a bool"),
     ],
 )

@@ -14,7 +14,8 @@ from visreward.core.errors import MissingExtraError, UsageError
 from visreward.core.types import DimensionScore, Sample, Score
 from visreward.models.facts import ModelFacts
 from visreward.scoring.formats import OutputFormat, check_writable, choose_format
-from visreward.scoring.records import ScoredItem
+from visreward.scoring.ranking import rank_by_prompt
+from visreward.scoring.records import ScoredItem, flat_record, item_record, nested_record
 from visreward.scoring.text_output import text_output
 from visreward.scoring.writer import ScoreWriter
 from visreward.scoring.writers import RankingJsonWriter, TableWriter, open_writer
@@ -217,3 +218,14 @@ def test_text_output_failure_leaves_the_old_file(tmp_path: Path) -> None:
         raise RuntimeError
     assert path.read_text(encoding="utf-8") == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_several_source_images_survive_every_record(facts: ModelFacts) -> None:
+    sample = Sample(prompt="a cat", image="after.png", source_image=("one.png", "two.png"))
+    score = Score(value=1.0, dimensions={"red": DimensionScore(mu=2.0, sigma=0.5)})
+    record = item_record(ScoredItem(index=0, sample=sample, name="after", score=score), facts)
+    assert record["source_image"] == ["one.png", "two.png"]
+    assert flat_record(record)["source_image"] == "one.png\ntwo.png"
+    assert nested_record(flat_record(record), facts) == record
+    [ranking] = rank_by_prompt([ScoredItem(index=0, sample=sample, name="after", score=score)])
+    assert ranking.source_image == "one.png + two.png"

@@ -35,8 +35,10 @@ Prompt: TypeAlias = Annotated[
     str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="The text asked for.")
 ]
 Source: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--source", metavar="IMAGE", help="The image before the edit."),
+    list[str] | None,
+    typer.Option(
+        "--source", metavar="IMAGE", help="The image before the edit; may be given several times."
+    ),
 ]
 Model: TypeAlias = Annotated[
     str,
@@ -107,3 +109,10 @@ BatchInvariant: TypeAlias = Annotated[
         help="Slower: the same bits whatever else is scored, in any dtype.",
     ),
 ]
+
+
+def sources(given: list[str] | None) -> str | tuple[str, ...] | None:
+    """Return the source image, or several as a tuple, that `--source` named."""
+    if not given:
+        return None
+    return given[0] if len(given) == 1 else tuple(given)

@@ -47,7 +47,7 @@ def rank(  # noqa: PLR0913 - one parameter for each option
 
     prompts = () if prompt is None else (prompt,)
     run(
-        Inputs(images=tuple(images or ()), prompts=prompts, source=source),
+        Inputs(images=tuple(images or ()), prompts=prompts, source=options.sources(source)),
         ModelChoice(
             name=model,
             batch_size=batch_size,

@@ -46,7 +46,12 @@ def score(  # noqa: PLR0913 - one parameter for each option
         return open_writer(chosen, output, facts)
 
     run(
-        Inputs(images=tuple(images or ()), prompts=tuple(prompts or ()), source=source, rows=rows),
+        Inputs(
+            images=tuple(images or ()),
+            prompts=tuple(prompts or ()),
+            source=options.sources(source),
+            rows=rows,
+        ),
         ModelChoice(
             name=model,
             batch_size=batch_size,

@@ -35,13 +35,13 @@ class Inputs:
     Attributes:
         images: Image files; each is scored for each prompt.
         prompts: The texts asked for.
-        source: The image before the edit, or None.
+        source: The image before the edit, or several, or None.
         rows: A JSON-lines file with more to score, or None.
     """
 
     images: tuple[str, ...]
     prompts: tuple[str, ...]
-    source: str | None
+    source: str | tuple[str, ...] | None
     rows: Path | None = None
 
 
@@ -175,7 +175,7 @@ def _entries(inputs: Inputs, facts: ModelFacts) -> tuple[Iterator[Sample | RowEr
     return chain(read_rows(inputs.rows), pairs), total + count_lines(inputs.rows)
 
 
-def _entry(image: str, *, prompt: str, source: str | None) -> Sample | RowError:
+def _entry(image: str, *, prompt: str, source: str | tuple[str, ...] | None) -> Sample | RowError:
     if Path(image).is_dir():
         glob = f"{shlex.quote(image.rstrip('/'))}/*.png"
         return RowError(name=image, reason=f"'{image}' is a folder. Give its files: {glob}")

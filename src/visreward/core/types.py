@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image"
 """A path, encoded bytes, or an opened picture."""
 
+SourceImages: TypeAlias = "ImageSource | tuple[ImageSource, ...]"
+"""The image before an edit, or several that an edit draws upon, in order."""
+
 Fidelity: TypeAlias = Literal["released", "paper"]
 """Whose arithmetic is followed: the released code's, or the paper's equations."""
 
@@ -27,14 +30,22 @@ class Sample:
         prompt: The text asked for; for editing, the edit instruction. May be empty only for
             models that take no prompt.
         image: The image to score.
-        source_image: The image before an edit, or None for generated images.
+        source_image: The image before an edit, or several as a tuple; None for generated images.
         id: A name for reports and error messages, or None.
     """
 
     prompt: str
     image: ImageSource
-    source_image: ImageSource | None = None
+    source_image: SourceImages | None = None
     id: str | None = None
+
+    @property
+    def sources(self) -> tuple[ImageSource, ...]:
+        """Return the source images; empty where there is none."""
+        given = self.source_image
+        if given is None:
+            return ()
+        return given if isinstance(given, tuple) else (given,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

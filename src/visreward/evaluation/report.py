@@ -143,11 +143,10 @@ def _section(
     count = f"{num_all} image{'s' if num_all > 1 else ''}, best first"
     if len(shown) < num_all:
         count += f"; the best {len(shown)} are shown"
-    source = ranking.places[0].sample.source_image
+    tags = [thumbnails.tag(each, "before the edit") for each in ranking.places[0].sample.sources]
     before = ""
-    if source is not None:
-        tag = thumbnails.tag(source, "before the edit")
-        before = f'<div class="source">{tag}<span>before the edit</span></div>\n'
+    if tags:
+        before = f'<div class="source">{"".join(tags)}<span>before the edit</span></div>\n'
     title = f"“{_text(ranking.prompt)}”" if ranking.prompt else "All images"
     return (
         f'<section>\n<h2>{title}</h2>\n<p class="count">{count}</p>\n{before}'

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from visreward.core.errors import ShapeError, UsageError
 from visreward.core.images import content_key
 from visreward.core.preference import Calibration, Method, preference
-from visreward.core.types import ImageSource, Sample, Score
+from visreward.core.types import ImageSource, Sample, Score, SourceImages
 from visreward.models.facts import ModelFacts
 from visreward.models.image_tensors import check_image_tensor, check_prompts
 from visreward.models.loaded import (
@@ -122,7 +122,8 @@ class RewardModel(nn.Module, abc.ABC):
     ) -> Tensor:
         """Score images that are tensors; differentiable, preprocessing included.
 
-        Equal to the score of the same image in a file up to the rounding of Pillow's resizing.
+        Equal to the score of the same image in a file; what is resized is rounded to 8 bits as
+        Pillow does, and the gradient passes the rounding unchanged.
 
         Args:
             images: (B, 3, H, W) float in [0, 1], sRGB.
@@ -248,7 +249,7 @@ class RewardModel(nn.Module, abc.ABC):
         *,
         prompt: str,
         images: Sequence[ImageSource],
-        source_image: ImageSource | None = None,
+        source_image: SourceImages | None = None,
         batch_size: int = 16,
     ) -> list[Ranked]:
         """Rank images for one prompt, best first; equal scores share a rank and keep their order.

@@ -26,13 +26,15 @@ class LoadedSample:
 
     Attributes:
         image_key: Content hash; samples with one key share one encoding of the image.
+        source_images: The images before the edit, in order.
+        source_keys: Their content hashes.
     """
 
     prompt: str
     image: Image.Image
     image_key: str
-    source_image: Image.Image | None = None
-    source_key: str | None = None
+    source_images: tuple[Image.Image, ...] = ()
+    source_keys: tuple[str, ...] = ()
 
 
 def check_given(facts: ModelFacts, prompt: str, *, has_source: bool) -> None:
@@ -133,21 +135,18 @@ def load_sample(
         InputError: if a picture cannot be read, the model needs a prompt and it is blank, or a
             source image is missing or not wanted.
     """
-    check_given(facts, sample.prompt, has_source=sample.source_image is not None)
+    check_given(facts, sample.prompt, has_source=bool(sample.sources))
     pictures = reader or PictureReader(facts.reading, lambda picture: picture)
     key = content_key(sample.image) if shared is None else shared.image_key
     image = pictures.read(sample.image) if shared is None else shared.image
-    given = sample.source_image
-    source_key = None if given is None else content_key(given)
-    source = None
-    if given is not None and source_key is not None:
-        source = pictures.read_shared(given, source_key)
+    source_keys = tuple(map(content_key, sample.sources))
+    sources = map(pictures.read_shared, sample.sources, source_keys)
     return LoadedSample(
         prompt=sample.prompt,
         image=image,
         image_key=key,
-        source_image=source,
-        source_key=source_key,
+        source_images=tuple(sources),
+        source_keys=source_keys,
     )
 
 

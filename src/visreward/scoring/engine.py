@@ -242,8 +242,7 @@ class ScoringEngine:
 
 
 def _content_keys(sample: Sample) -> tuple[str, str]:
-    source = "" if sample.source_image is None else content_key(sample.source_image)
-    return content_key(sample.image), source
+    return content_key(sample.image), " ".join(map(content_key, sample.sources))
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:

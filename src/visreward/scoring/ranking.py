@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from visreward.core.types import Sample, Score
 from visreward.models.ranked import order
-from visreward.scoring.records import ScoredItem, path_of
+from visreward.scoring.records import ScoredItem, path_of, source_paths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class PromptRanking:
 
     Attributes:
         prompt: The text asked for, or "" for models that take none.
-        source_image: Path of the image before the edit, or None.
+        source_image: Path of the image before the edit, several joined by " + ", or None.
         places: At least one place.
     """
 
@@ -56,13 +56,13 @@ def rank_by_prompt(items: Iterable[ScoredItem]) -> list[PromptRanking]:
     for item in items:
         if item.sample is None or item.score is None:
             continue
-        source = item.sample.source_image
-        key = (item.sample.prompt, path_of(source) or (None if source is None else id(source)))
+        sources = tuple(path_of(source) or id(source) for source in item.sample.sources)
+        key = (item.sample.prompt, sources)
         groups.setdefault(key, []).append((item, item.sample, item.score))
     return [
         PromptRanking(
             prompt=prompt,
-            source_image=path_of(members[0][1].source_image),
+            source_image=_shown(source_paths(members[0][1])),
             places=tuple(
                 RankedItem(
                     rank=ranked.rank,
@@ -75,3 +75,7 @@ def rank_by_prompt(items: Iterable[ScoredItem]) -> list[PromptRanking]:
         )
         for (prompt, _), members in groups.items()
     ]
+
+
+def _shown(paths: str | list[str] | None) -> str | None:
+    return " + ".join(paths) if isinstance(paths, list) else paths

@@ -30,6 +30,9 @@ RECORD_KEYS = (
 )
 """The keys of an item's record, in the order in which they are written."""
 
+_BETWEEN_PATHS = "\n"
+"""What stands between several source images in a table's cell."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowError:
@@ -73,6 +76,18 @@ def path_of(source: ImageSource | None) -> str | None:
     return os.fsencode(source).decode("utf-8", "replace")
 
 
+def source_paths(sample: Sample) -> str | list[str] | None:
+    """Return the path of a sample's source image, or the paths of several as a list.
+
+    None where there is none, or one is no path.
+    """
+    paths = [path_of(source) for source in sample.sources]
+    found = [path for path in paths if path is not None]
+    if not found or len(found) < len(paths):
+        return None
+    return found if isinstance(sample.source_image, tuple) else found[0]
+
+
 def printable(text: str) -> str:
     """Return text that is safe to show: white space as spaces, control characters replaced.
 
@@ -97,14 +112,14 @@ def short_name(item: ScoredItem) -> str:
     return printable((path and PurePath(path).name) or item.name)
 
 
-def content_fields(entry: Sample | RowError) -> dict[str, str | None]:
+def content_fields(entry: Sample | RowError) -> dict[str, str | list[str] | None]:
     """Return what tells one input row from another: id, image, source image and prompt."""
     if isinstance(entry, RowError):
         return {"id": entry.name, "image": None, "source_image": None, "prompt": None}
     return {
         "id": entry.id,
         "image": path_of(entry.image),
-        "source_image": path_of(entry.source_image),
+        "source_image": source_paths(entry),
         "prompt": entry.prompt.encode("utf-8", "replace").decode("utf-8"),
     }
 
@@ -151,6 +166,8 @@ def _sigma_column(dimension: str) -> str:
 def flat_record(record: Mapping[str, Any]) -> dict[str, Any]:  # JSON values
     """Return a record as tables want it: `dimensions.NAME` holds mu, `dimensions.NAME.sigma`."""
     flat = {key: value for key, value in record.items() if key != "dimensions"}
+    if isinstance(flat["source_image"], list):
+        flat["source_image"] = _BETWEEN_PATHS.join(flat["source_image"])
     for name, part in record["dimensions"].items():
         flat |= {_column(name): part["mu"], _sigma_column(name): part["sigma"]}
     return flat
@@ -163,7 +180,13 @@ def nested_record(flat: Mapping[str, Any], facts: ModelFacts) -> dict[str, Any]:
         for name in facts.dimensions
         if flat.get(_column(name)) is not None
     }
-    return {key: dimensions if key == "dimensions" else flat.get(key) for key in RECORD_KEYS}
+    source: str | None = flat.get("source_image")
+    several = source is not None and _BETWEEN_PATHS in source
+    found = {
+        "dimensions": dimensions,
+        "source_image": source.split(_BETWEEN_PATHS) if source and several else source,
+    }
+    return {key: found.get(key, flat.get(key)) for key in RECORD_KEYS}
 
 
 def facts_record(facts: ModelFacts) -> dict[str, Any]:  # JSON values

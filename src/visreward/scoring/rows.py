@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from visreward.core.errors import DataError
-from visreward.core.types import Sample
+from visreward.core.types import Sample, SourceImages
 from visreward.scoring.records import RowError
 
 _MAX_LINE_BYTES = 1 << 20
@@ -20,8 +20,8 @@ def read_rows(path: Path) -> Iterator[Sample | RowError]:
     """Yield the samples of a JSON-lines file as they stand.
 
     A line is an object with `prompt` (text), `image` (a path), and, where wanted,
-    `source_image` (a path) and `id`; other keys are ignored. Relative paths start at the file's
-    folder. Blank lines are skipped.
+    `source_image` (a path, or a list of several) and `id`; other keys are ignored. Relative paths
+    start at the file's folder. Blank lines are skipped.
 
     Args:
         path: The file, in UTF-8.
@@ -94,7 +94,7 @@ def _entry(line: bytes, *, name: str, folder: Path) -> Sample | RowError | None:
     return Sample(
         prompt=values["prompt"],
         image=_placed(values["image"], folder),
-        source_image=None if source is None else _placed(source, folder),
+        source_image=_sources(source, folder),
         id=None if row_id is None else str(row_id),
     )
 
@@ -107,12 +107,28 @@ def _fault(values: object) -> str | None:
         if key not in values:
             seen = ", ".join(sorted(values)) or "none"
             return f"The key '{key}' is missing; the keys are: {seen}. Add it."
-    wanted = {"prompt": str, "image": str, "source_image": str | None, "id": str | int | None}
+    wanted = {
+        "prompt": str,
+        "image": str,
+        "source_image": str | list | None,
+        "id": str | int | None,
+    }
     for key, kind in wanted.items():
         value = values.get(key)
         if not isinstance(value, kind) or isinstance(value, bool):
             return f"The key '{key}' holds a {type(value).__name__}. Write text."
+    sources = values.get("source_image")
+    if isinstance(sources, list) and not (
+        sources and all(isinstance(source, str) for source in sources)
+    ):
+        return "The key 'source_image' holds a list of other things than paths. Write paths."
     return None
+
+
+def _sources(given: str | list[str] | None, folder: Path) -> SourceImages | None:
+    if isinstance(given, list):
+        return tuple(_placed(source, folder) for source in given)
+    return None if given is None else _placed(given, folder)
 
 
 def _placed(path: str, folder: Path) -> str:

@@ -248,3 +248,20 @@ def test_backbone_stem_takes_the_place_of_the_patches(
 def test_backbone_config_unknown_key_is_refused(values: dict[str, object], named: str) -> None:
     with pytest.raises(UsageError, match=named):
         CLIPBackboneConfig.from_dict(values)
+
+
+def test_padded_tensor_is_the_padded_file() -> None:
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    from visreward.models.clip.inputs import PixelInputs
+
+    inputs = PixelInputs(
+        CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
+        fit="pad",
+    )
+    noise = np.random.default_rng(2).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).resize((90, 60), Image.Resampling.BICUBIC)
+    expected = inputs.pixels([image]).float()
+    found = inputs.square_tensor(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255)
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() <= 1.01

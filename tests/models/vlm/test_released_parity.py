@@ -228,7 +228,7 @@ def test_qwen25_inputs_and_positions_are_the_released_ones(
 
 def _shown(model: VLMReward, sample: Sample) -> list[Any]:
     loaded = model.load(sample)
-    return [loaded.source_image, loaded.image]
+    return [*loaded.source_images, loaded.image]
 
 
 def test_qwen3_positions_are_multimodal_and_the_processor_sets_the_size(
@@ -246,9 +246,7 @@ def test_qwen3_positions_are_multimodal_and_the_processor_sets_the_size(
             assert np.array_equal(sequence.ids, arrays[f"{stem}_input_ids"][0])
             positions = arrays[f"{stem}_effective_position_ids"]
             assert np.array_equal(sequence.positions, positions)
-        assert loaded.source_image is not None
-        patches = model.inputs.patches.patches(
-            [pixels_of(loaded.source_image), pixels_of(loaded.image)]
-        )
+        [source] = loaded.source_images
+        patches = model.inputs.patches.patches([pixels_of(source), pixels_of(loaded.image)])
         expected = arrays[f"row{row}_pixel_values_every_17th_row"]
         assert np.abs(patches.values[::17].numpy() - expected).max() < 1e-6

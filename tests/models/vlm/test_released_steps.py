@@ -179,8 +179,7 @@ def test_tokens_pixels_and_hidden_states(
     ordered = [
         pixels_of(image)
         for sample in map(model.load, samples(folder))
-        for image in (sample.source_image, sample.image)
-        if image is not None
+        for image in (*sample.source_images, sample.image)
     ]
     patches = model.inputs.patches.patches(ordered)
     assert np.array_equal(patches.grids.numpy(), arrays["image_grid_thw"])

@@ -86,10 +86,8 @@ class VLMInputs:
         images: list[Image.Image] = []
         sequences: list[TokenSequence] = []
         for sample in samples:
-            shown = [(sample.image_key, sample.image)]
-            if sample.source_image is not None:
-                assert sample.source_key is not None
-                shown.insert(0, (sample.source_key, sample.source_image))
+            keys = (*sample.source_keys, sample.image_key)
+            shown = zip(keys, (*sample.source_images, sample.image), strict=True)
             placed = []
             for key, image in shown:
                 if key not in numbers:
