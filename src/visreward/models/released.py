@@ -17,7 +17,7 @@ from visreward.models.layouts import Layout, find_layout
 from visreward.models.native_config import is_native_folder
 from visreward.models.released_files import find_backbone_files, find_weights, read_weights
 from visreward.models.tensors import fill, weights_digest
-from visreward.models.vlm.released import empty_vlm
+from visreward.models.vlm.released import empty_vlm, read_vlm_source
 from visreward.models.weights import WEIGHTS_NAME, save_native, write_parts
 
 if TYPE_CHECKING:
@@ -139,8 +139,14 @@ def _import_one(
 ) -> ImportReport:
     checkpoint, backbone = source.checkpoint, source.backbone
     found = find_weights(layout, checkpoint=checkpoint, backbone=backbone)
+    # What describes a model is checked before its weights, which may be 16 GB, are read.
+    vlm = None
+    if layout.release is not None:
+        vlm = read_vlm_source(
+            layout, backbone, release=source.release, config_name=source.config_name
+        )
     work.mkdir(exist_ok=True)
-    is_image_only = layout.text_cleaning is None and layout.release is None
+    is_image_only = vlm is None and layout.text_cleaning is None
     tensors: dict[str, Tensor] = {}
     left_out: list[str] = []
     with tempfile.TemporaryDirectory(dir=work, prefix=".converted-") as scratch:
@@ -150,19 +156,11 @@ def _import_one(
             )
             tensors.update(translated.tensors)
             left_out.extend(translated.left_out)
-        beside: tuple[Path, ...] = ()
-        if layout.release is None:
+        if vlm is None:
             model = empty_clip(layout, facts, backbone)
         else:
-            empty = empty_vlm(
-                layout,
-                facts,
-                backbone,
-                tensors=tensors,
-                release=source.release,
-                config_name=source.config_name,
-            )
-            model, tensors, beside = empty.model, dict(empty.tensors), empty.files
+            empty = empty_vlm(layout, facts, vlm, tensors)
+            model, tensors = empty.model, dict(empty.tensors)
         weights = [path for paths in found.values() for path in paths]
         fill(
             model,
@@ -171,9 +169,10 @@ def _import_one(
             source=", ".join(map(str, weights)),
         )
         save_native(model, work, origin=source.origin)
+    described = (*find_backbone_files(layout, backbone), *(vlm.files if vlm else ()))
     return ImportReport(
         output=work,
-        read=(*weights, *find_backbone_files(layout, backbone), *beside),
+        read=(*weights, *described),
         left_out=tuple(left_out),
         revision=weights_digest(work / WEIGHTS_NAME),
     )

@@ -169,10 +169,17 @@ def test_each_head_has_the_released_logits(name: str, shared_dir: Path, tmp_path
     assert np.abs(logits.transpose(1, 0, 2) - np.array(per_head)).max() < TOLERANCE
 
 
-def test_names_from_before_transformers_4_52_give_the_same_model(
-    shared_dir: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("qwen25vl_tiny", "checkpoint_old_names"),  # of before transformers 4.52, pickled
+        ("qwen3vl_tiny", "checkpoint_pth"),
+    ],
+)
+def test_other_forms_of_a_checkpoint_give_the_same_model(
+    name: str, other: str, shared_dir: Path, tmp_path: Path
 ) -> None:
-    folder = shared_dir / "parity/qwen25vl_tiny"
+    folder = shared_dir / "parity" / name
     models = [
         import_with_command(
             "editreward",
@@ -181,27 +188,11 @@ def test_names_from_before_transformers_4_52_give_the_same_model(
             release=folder / "release",
             output=tmp_path / checkpoint,
         )
-        for checkpoint in ("checkpoint", "checkpoint_old_names")
+        for checkpoint in ("checkpoint", other)
     ]
     first, second = (model.state_dict() for model in models)
     assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def test_pickled_qwen3_checkpoint_gives_the_same_model(shared_dir: Path, tmp_path: Path) -> None:
-    folder = shared_dir / "parity/qwen3vl_tiny"
-    models = [
-        import_with_command(
-            "editreward",
-            checkpoint=folder / checkpoint,
-            backbone=folder / "backbone",
-            release=folder / "release",
-            output=tmp_path / checkpoint,
-        )
-        for checkpoint in ("checkpoint", "checkpoint_pth")
-    ]
-    first, second = (model.state_dict() for model in models)
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_qwen25_inputs_and_positions_are_the_released_ones(

@@ -108,6 +108,11 @@ class ChatInputs:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, prompts: RatingPrompts) -> None:
+        if tokenizer.chat_template is None:
+            raise UsageError(
+                "The tokenizer has no chat template. Bring the backbone's chat_template.jinja or "
+                "chat_template.json beside its tokenizer files."
+            )
         self.tokenizer = tokenizer
         self.prompts = prompts
         self.image_id = tokenizer.get_vocab()[_IMAGE]

@@ -14,7 +14,7 @@ from visreward.models.tensors import without_weights
 from visreward.models.vlm.backbone import FAMILIES
 from visreward.models.vlm.pixels import load_processor, processor_budget
 from visreward.models.vlm.rating_prompts import REWARD_TOKEN, load_tokenizer
-from visreward.models.vlm.release import read_release
+from visreward.models.vlm.release import ReadRelease, read_release
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,42 +29,45 @@ EMBEDDINGS: Final = "backbone.model.language_model.embed_tokens.weight"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmptyVLM:
-    """A model without weights, and what belongs to it.
+class VLMSource:
+    """What describes a released model, weights aside.
 
     Attributes:
-        model: The model.
-        tensors: Its weights under the model's names.
+        backbone: Folder of the model that the release was trained from.
+        described: Its config.json.
+        read: What the user's copy of the release says.
         files: The files of the release that were read.
     """
 
-    model: RewardModel
-    tensors: Mapping[str, Tensor]
+    backbone: Path
+    described: dict[str, Any]  # JSON values
+    read: ReadRelease
     files: tuple[Path, ...]
 
 
-def empty_vlm(
-    layout: Layout,
-    facts: ModelFacts,
-    backbone: Path,
-    *,
-    tensors: Mapping[str, Tensor],
-    release: Path | None,
-    config_name: str | None = None,
-) -> EmptyVLM:
-    """Return the model of a layout.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmptyVLM:
+    """A model without weights, and its weights under the model's names."""
+
+    model: RewardModel
+    tensors: Mapping[str, Tensor]
+
+
+def read_vlm_source(
+    layout: Layout, backbone: Path, *, release: Path | None, config_name: str | None = None
+) -> VLMSource:
+    """Read all that an import needs beside the weights.
 
     Args:
         layout: The layout.
-        facts: Facts about the model; the dimensions are those of the rating prompts.
         backbone: Folder of the model that the release was trained from.
-        tensors: The weights under our names; they say how many tokens are known.
         release: The user's copy of the release.
         config_name: Name of the release's training configuration, or None for its only one.
 
     Raises:
         UsageError: if there is no release, or the backbone is none that it was trained from.
-        WeightsError: if the weights know no reward token.
+        ModelNotFoundError: if a file of the release is missing.
+        WeightsError: if a file does not hold what it should.
     """
     assert layout.release is not None
     if release is None:
@@ -81,24 +84,40 @@ def empty_vlm(
             "from as --backbone."
         )
     read = read_release(release, layout.release, model_type=kind, config_name=config_name)
-    processor = load_processor(backbone)
+    files = tuple(release / name for name in read.files)
+    return VLMSource(backbone=backbone, described=described, read=read, files=files)
+
+
+def empty_vlm(
+    layout: Layout, facts: ModelFacts, source: VLMSource, tensors: Mapping[str, Tensor]
+) -> EmptyVLM:
+    """Return the model of a layout.
+
+    Args:
+        layout: The layout.
+        facts: Facts about the model; the dimensions are those of the rating prompts.
+        source: What describes the model.
+        tensors: The weights under our names; they say how many tokens are known.
+
+    Raises:
+        WeightsError: if the weights know no reward token.
+    """
+    processor = load_processor(source.backbone)
     budgets = [processor_budget(processor)]
     # The released code of Qwen3-VL never applies the budget of its training configuration.
-    if FAMILIES[kind].resizes_twice:
-        budgets.insert(0, read.budget)
+    if FAMILIES[source.described["model_type"]].resizes_twice:
+        budgets.insert(0, source.read.budget)
     values = {
-        "backbone": _with_tokens(described, tensors, backbone),
-        "settings": asdict(read.settings),
+        "backbone": _with_tokens(source.described, tensors, source.backbone),
+        "settings": asdict(source.read.settings),
         "budgets": [asdict(budget) for budget in budgets],
-        "rating_prompts": read.prompts.to_dict(),
+        "rating_prompts": source.read.prompts.to_dict(),
     }
-    named = replace(facts, dimensions=tuple(read.prompts.templates))
+    named = replace(facts, dimensions=tuple(source.read.prompts.templates))
     with without_weights():
-        model = MODEL_KINDS.get(layout.kind).from_config(values, named, backbone)
+        model = MODEL_KINDS.get(layout.kind).from_config(values, named, source.backbone)
     return EmptyVLM(
-        model=model,
-        tensors=place_output_layer(tensors, read.settings.head.num_layers),
-        files=tuple(release / name for name in read.files),
+        model=model, tensors=place_output_layer(tensors, source.read.settings.head.num_layers)
     )
 
 
