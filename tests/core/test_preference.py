@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import numpy as np
 import pytest
@@ -82,6 +83,5 @@ def test_scores_of_two_models_are_refused() -> None:
 
 
 def test_unknown_method_is_refused() -> None:
-    method: Method = "sampling"  # type: ignore[assignment]
     with pytest.raises(UsageError, match="'quadrature' or 'probit'"):
-        expected_sigmoid(0, 1, method=method)
+        expected_sigmoid(0, 1, method=cast("Method", "sampling"))

@@ -73,8 +73,9 @@ class Reference:
         ]
 
     def case(self, name: str) -> dict[str, Any]:
-        [found] = [case for case in self.scores["cases"] if case["name"] == name]
-        return found  # type: ignore[no-any-return]
+        cases: list[dict[str, Any]] = self.scores["cases"]
+        [found] = [case for case in cases if case["name"] == name]
+        return found
 
 
 def read_reference(shared_dir: Path, name: str) -> Reference:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +57,8 @@ def stock_states(model: VLMReward, sample: Sample, dimension: int) -> Tensor:
         mm_token_type_ids=is_image.int(),
         attention_mask=torch.ones_like(ids),
     )
-    return output.last_hidden_state[0]  # type: ignore[no-any-return]
+    states: Tensor = output.last_hidden_state[0]
+    return states
 
 
 @pytest.mark.parametrize("kind", ALL_FAMILIES)
@@ -130,7 +132,22 @@ def test_each_distinct_image_is_encoded_once(
     assert numbers(first).tolist() == numbers(again).tolist()
 
 
-def test_shared_beginnings_are_run_once(tiny: Tiny, edits: list[Sample]) -> None:
+def test_features_are_made_anew_when_the_weights_change(tiny: Tiny, edits: list[Sample]) -> None:
+    model = tiny()
+    before = numbers(model.score(edits))
+    assert len(model.vision_cache) == 5
+    with torch.no_grad():
+        model.backbone.model.visual.blocks[0].mlp.down_proj.weight.mul_(3)
+    after = numbers(model.score(edits))
+    model.vision_cache.clear()
+    assert not np.allclose(after, before, atol=1e-4)
+    assert numbers(model.score(edits)).tolist() == after.tolist()
+    assert len(copy.deepcopy(model).vision_cache) == 0
+
+
+def test_shared_beginnings_are_run_once(
+    tiny: Tiny, edits: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tiny()
     tokens: list[int] = []
     ordinary = model.backbone.hidden_states
@@ -139,7 +156,7 @@ def test_shared_beginnings_are_run_once(tiny: Tiny, edits: list[Sample]) -> None
         tokens.append(len(given["ids"]))
         return ordinary(**given)
 
-    model.backbone.hidden_states = counted  # type: ignore[method-assign]
+    monkeypatch.setattr(model.backbone, "hidden_states", counted)
     model.score(edits)
     batch = model.preprocess([model.load(sample) for sample in edits])
     beginnings = {

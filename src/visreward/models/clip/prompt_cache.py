@@ -9,8 +9,9 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
+
+from visreward.models.weight_marks import weight_marks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ class PromptCache:
             weights: Everything that a text feature is computed from.
             settings: What else a feature depends on.
         """
-        marks = _marks(weights)
+        marks = weight_marks(weights)
         made_by = None if marks is None else (*settings, *marks)
         if made_by is None or made_by != self._made_by:
             self.clear()
@@ -72,19 +73,3 @@ class PromptCache:
     def clear(self) -> None:
         """Forget everything."""
         self._kept.clear()
-
-
-@torch.no_grad()
-def _marks(weights: Sequence[Tensor]) -> list[object] | None:
-    """Return values of which one changes when a weight changes; None if that cannot be told.
-
-    torch counts the changes of a tensor, except those made through `.data`; for them the first
-    number of each tensor is compared too. Tensors made in inference mode have no such count.
-    """
-    if any(weight.is_inference() for weight in weights):
-        return None
-    firsts = torch.cat([weight.as_strided((1,), (1,)) for weight in weights]).tolist()
-    return [
-        (weight.data_ptr(), weight._version, weight.dtype, first)
-        for weight, first in zip(weights, firsts, strict=True)
-    ]

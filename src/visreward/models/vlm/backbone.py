@@ -145,6 +145,10 @@ class VLMBackbone(nn.Module):
         """Return how many patches down and across stand in one token."""
         return int(self.model.config.vision_config.spatial_merge_size)
 
+    def vision_weights(self) -> list[Tensor]:
+        """Return every weight that `image_features` reads."""
+        return list(self.model.visual.parameters())
+
     def image_features(self, patches: Tensor, grids: Tensor) -> list[ImageFeatures]:
         """Return what stands for each image; differentiable.
 

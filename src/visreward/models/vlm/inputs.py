@@ -34,13 +34,11 @@ class VLMBatch:
         images: The distinct resized pictures that they show, (3, H, W) uint8, or float in [0, 1]
             where a gradient is asked for.
         keys: Content of each picture; empty where it is not known.
-        num_samples: B.
     """
 
     sequences: tuple[TokenSequence, ...]
     images: tuple[Tensor, ...]
     keys: tuple[str, ...]
-    num_samples: int
 
 
 class VLMInputs:
@@ -100,7 +98,6 @@ class VLMInputs:
             sequences=tuple(sequences),
             images=tuple(map(pixels_of, images)),
             keys=tuple(numbers),
-            num_samples=len(samples),
         )
 
     def collect_tensors(
@@ -130,7 +127,6 @@ class VLMInputs:
             sequences=tuple(sequences),
             images=shown,
             keys=("",) * len(shown),
-            num_samples=len(prompts),
         )
 
     def placed(self, number: int, size: Sequence[int]) -> PlacedImage:

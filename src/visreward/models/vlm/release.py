@@ -16,6 +16,7 @@ import yaml
 
 from visreward.core.errors import ModelNotFoundError, UsageError, WeightsError
 from visreward.models.heads import Fusion, HeadConfig
+from visreward.models.vlm.backbone import FAMILIES
 from visreward.models.vlm.pixels import PixelBudget
 from visreward.models.vlm.rating_prompts import RatingPrompts
 from visreward.models.vlm.settings import VLMSettings
@@ -66,7 +67,6 @@ EDITREWARD: Final = ReleaseSource(
 HPSV3: Final = ReleaseSource(
     package="hpsv3",
     prompts={"overall": ("dataset/data_collator_qwen.py", "INSTRUCTION")},
-    overall={"overall": ("dataset/data_collator_qwen.py", "INSTRUCTION")},
     collators={"qwen2_vl": ("dataset/data_collator_qwen.py",)},
 )
 
@@ -239,8 +239,6 @@ def _settings(
     model_type: str,
 ) -> tuple[VLMSettings, int]:
     """Return the settings in our words, and the number of dimensions."""
-    from visreward.models.vlm.backbone import FAMILIES
-
     kind = values["rm_head_type"]
     heads = {"default": 1, "ranknet": 1, "ranknet_share_head": 1, "ranknet_multi_head": 2}
     if kind not in heads:

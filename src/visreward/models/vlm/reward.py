@@ -124,7 +124,7 @@ class VLMReward(RewardModel):
                 continue
             rows.update(zip(pack.members, found, strict=True))
         logits = torch.stack([rows[number] for number in range(len(batch.sequences))])
-        return logits.view(batch.num_samples, num_dimensions, -1)
+        return logits.view(-1, num_dimensions, logits.shape[-1])
 
     def _run(self, pack: Pack, batch: VLMBatch, features: Sequence[ImageFeatures]) -> list[Tensor]:
         """Return the logits of a pack's sequences."""
@@ -169,6 +169,7 @@ class VLMReward(RewardModel):
         settings = self._vision_settings()
         found: dict[int, ImageFeatures] = {}
         if uses_cache:
+            self.vision_cache.check(self.backbone.vision_weights())
             for number, key in enumerate(batch.keys):
                 known = self.vision_cache.find((key, *settings)) if key else None
                 if known is not None:

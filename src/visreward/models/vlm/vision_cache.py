@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+
+from torch import Tensor
 
 from visreward.models.vlm.backbone import ImageFeatures
+from visreward.models.weight_marks import weight_marks
 
 
 class VisionCache:
-    """Features of the images used last.
+    """Features of the images used last; copies and pickles of a cache are empty.
 
     Attributes:
         max_bytes: How much memory the features may take; 0 keeps none.
@@ -23,9 +26,20 @@ class VisionCache:
         self.num_misses = 0
         self.num_bytes = 0
         self._features: OrderedDict[Hashable, ImageFeatures] = OrderedDict()
+        self._made_by: list[object] | None = None
+
+    def __reduce__(self) -> tuple[type[VisionCache], tuple[int]]:
+        return VisionCache, (self.max_bytes,)
 
     def __len__(self) -> int:
         return len(self._features)
+
+    def check(self, weights: Sequence[Tensor]) -> None:
+        """Forget everything if the weights that the features come from have changed."""
+        marks = weight_marks(weights)
+        if marks is None or marks != self._made_by:
+            self.clear()
+        self._made_by = marks
 
     def find(self, key: Hashable) -> ImageFeatures | None:
         """Return an image's features, or None; what is found counts as used."""
