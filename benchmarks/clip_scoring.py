@@ -35,7 +35,7 @@ from clip_sides import (
     make_pictures,
 )
 from product_rate import product_rate, seconds
-from record import write_run
+from record import conclude
 from visreward.core.types import Sample
 from visreward.models.clip.family import CLIPBatch
 from visreward.models.clip.hp import ICTHP, ICTHPBatch
@@ -256,11 +256,13 @@ def main() -> None:
             return
         results = measure(options, paths)
     report(results)
-    settings = {key: value for key, value in vars(options).items() if key not in ("output", "side")}
-    write_run(options.output, settings=settings, results=results)
-    worst = max(row["largest_difference"] for row in results["workloads"].values())
-    if worst > TOLERANCES[options.dtype]:
-        sys.exit(f"The scores of both sides differ by {worst:.1e}.")
+    conclude(
+        options,
+        results,
+        rows=results["workloads"].values(),
+        tolerance=TOLERANCES[options.dtype],
+        without=("output", "side"),
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 import torch
 
 from product_rate import product_rate, seconds
-from record import write_run
+from record import conclude
 from visreward.models.vlm.editreward import EditReward
 from visreward.models.vlm.packing import pack_sequences
 from vlm_sides import PIXELS, SIZES, Released, Size, build_ours, edits, make_pictures
@@ -163,11 +162,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         results = measure(options, Path(folder))
     report(results)
-    settings = {key: value for key, value in vars(options).items() if key != "output"}
-    write_run(options.output, settings=settings, results=results)
-    worst = max(row["largest_difference"] for row in results["candidates"].values())
-    if worst > TOLERANCES[options.dtype]:
-        sys.exit(f"The scores of both sides differ by {worst:.1e}.")
+    conclude(
+        options,
+        results,
+        rows=results["candidates"].values(),
+        tolerance=TOLERANCES[options.dtype],
+    )
 
 
 if __name__ == "__main__":

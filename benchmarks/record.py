@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 import platform
 import sys
+from collections.abc import Collection, Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -52,3 +54,27 @@ def write_run(
     record = {**machine(), "settings": settings, "results": results}
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     Path(output).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def conclude(
+    options: argparse.Namespace,
+    results: dict[str, Any],
+    *,
+    rows: Iterable[dict[str, Any]],
+    tolerance: float,
+    without: Collection[str] = ("output",),
+) -> None:
+    """Write the run of two sides; exit status 1 where their scores are not the same.
+
+    Args:
+        options: What the command was given; `output` is the JSON file, or None.
+        results: Every figure of the run.
+        rows: The rows of it that hold a `largest_difference`.
+        tolerance: How large that may be.
+        without: Options that are no settings.
+    """
+    settings = {key: value for key, value in vars(options).items() if key not in without}
+    write_run(options.output, settings=settings, results=results)
+    worst = max(row["largest_difference"] for row in rows)
+    if worst > tolerance:
+        sys.exit(f"The scores of both sides differ by {worst:.1e}.")
