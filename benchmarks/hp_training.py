@@ -33,7 +33,7 @@ from visreward.training.feeds import Feed
 from visreward.training.frozen import HIDDEN, ICT_SCORES, frozen_ict_scores, frozen_states
 from visreward.training.hp_objective import HPObjective
 from visreward.training.optim import freeze, frozen_layers, make_optimizer
-from visreward.training.pixels import PixelReader
+from visreward.training.pixels import pixel_reader
 
 T = TypeVar("T")
 
@@ -117,6 +117,7 @@ def random_model(kind: str, size: str, prompts: list[str]) -> CLIPRewardModel:
     model = build_model(
         ModelConfig.model_validate({**values, "backbone": backbone}), prompts, seed=1
     )
+    assert isinstance(model, CLIPRewardModel)
     model.describe(revision="random")
     return model
 
@@ -124,7 +125,7 @@ def random_model(kind: str, size: str, prompts: list[str]) -> CLIPRewardModel:
 def make_feed(model: CLIPRewardModel, data: DataConfig, batch_size: int) -> Feed:
     """Return the feed of the training split, its pixels decoded once."""
     rows = read_rows(data, "train", data.num_train)
-    reader = PixelReader(inputs=model.pixel_inputs, rule=model.facts.reading)
+    reader = pixel_reader(model)
     return Feed(rows, reader, config=data, batch_size=batch_size, seed=0)
 
 

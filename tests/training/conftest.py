@@ -19,7 +19,7 @@ from visreward.training.batches import read_rows
 from visreward.training.build import build_model
 from visreward.training.config import DataConfig, ModelConfig, TrainConfig
 from visreward.training.feeds import Feed
-from visreward.training.pixels import PixelReader
+from visreward.training.pixels import pixel_reader
 from visreward.training.recipe import parse_config
 
 COLOURS = {
@@ -141,7 +141,9 @@ def build_tiny(kind: str, *, stem: bool = True, seed: int = 3) -> CLIPRewardMode
     """Return a random model of a kind."""
     prompts = [f"a smooth and clean {name} square" for name in NAMES]
     config = ModelConfig.model_validate(model_values(kind, stem=stem))
-    return build_model(config, prompts, seed=seed)
+    model = build_model(config, prompts, seed=seed)
+    assert isinstance(model, CLIPRewardModel)
+    return model
 
 
 def build_feed(
@@ -156,7 +158,7 @@ def build_feed(
         **{name: options.pop(name) for name in names if name in options},
     )
     rows = read_rows(config, split, options.pop("limit", None))
-    reader = PixelReader(inputs=model.pixel_inputs, rule=model.facts.reading)
+    reader = pixel_reader(model)
     settings = {"batch_size": 6, "seed": 0, **options}
     return Feed(rows, reader, config=config, **settings)
 

@@ -52,6 +52,7 @@ def test_build_from_nothing_repeats_for_a_seed_and_leaves_the_configuration_alon
 
 def test_build_from_nothing_fits_the_text_tower_to_the_tokenizer(recipe: MakeRecipe) -> None:
     model = build_model(recipe("ict").model, PROMPTS, seed=1)
+    assert isinstance(model, CLIPRewardModel)
     assert model.text_inputs is not None
     tokenizer = model.text_inputs.tokenizer
     text = model.backbone.clip.config.text_config

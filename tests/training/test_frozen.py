@@ -140,9 +140,7 @@ def test_hidden_states_in_full_precision_give_the_same_gradients(
     hp: HP, pick_high: Path, make_feed: MakeFeed
 ) -> None:
     hp.eval()
-    pixels = make_feed(hp, pick_high)[0].pixels
-    assert pixels is not None
-    images = pixels.flatten(0, 1)
+    images = make_feed(hp, pick_high)[0].stacked().flatten(0, 1)
     whole = gradients(hp, hp.logits(images))
     with torch.no_grad():
         hidden = hidden_states(hp.backbone, hp.pixel_inputs.normalise(images), num_layers=LAYERS)

@@ -40,10 +40,9 @@ def hp_model(tiny_model: MakeModel, **options: Any) -> HP:
 
 def unit_features(model: CLIPRewardModel, batch: Batch) -> Tensor:
     """Return (B, N, D) unit image features, encoded one image at a time."""
-    assert batch.pixels is not None
     rows = [
         torch.stack([model.encode_images(image[None])[0] for image in images])
-        for images in batch.pixels
+        for images in batch.stacked()
     ]
     return functional.normalize(torch.stack(rows), dim=-1)
 
@@ -215,8 +214,7 @@ def test_hp_loss_equals_the_loss_by_hand(
     batch = feed[0]
     config = HPConfig(name="hp", fidelity=fidelity, hp_weight=0.5, ict_hp_weight=2.0, margin=0.2)
     result = HPObjective(hp, config, ict=ict).eval()(batch)
-    assert batch.pixels is not None
-    logits = torch.stack([hp.logits(images) for images in batch.pixels])
+    logits = torch.stack([hp.logits(images) for images in batch.stacked()])
     scores = public_scores(ict, feed, batch.row_ids.tolist(), 0)
     rounded = scores.bfloat16() if fidelity == "released" else scores
     expected = 0.5 * hp_loss(logits, margin=0.2) + 2.0 * ict_hp_loss(
@@ -233,8 +231,7 @@ def test_hp_without_ict_is_the_hp_loss_alone(
     hp = hp_model(tiny_model).eval()
     batch = make_feed(hp, pick_high)[0]
     objective = HPObjective(hp, HPConfig(name="hp")).eval()
-    assert batch.pixels is not None
-    logits = hp.logits(batch.pixels.flatten(0, 1)).view(6, 3)
+    logits = hp.logits(batch.stacked().flatten(0, 1)).view(6, 3)
     assert objective(batch).loss.item() == pytest.approx(hp_loss(logits).item(), abs=1e-6)
     assert set(objective.validate(batch)) == {*triplet_indicators(logits, "hp_"), "average"}
 
@@ -299,8 +296,7 @@ def test_batch_to_device_moves_targets_and_extra(
     batch = make_feed(tiny_model("hp"), pick_high)[0]
     batch = replace(batch, extra={ICT_SCORES: torch.rand(6, 3)})
     moved = batch.to(torch.device("meta"))
-    assert moved.pixels is not None
     assert isinstance(moved.targets, ContainmentTargets)
-    tensors = (moved.pixels, moved.targets.e2, moved.extra[ICT_SCORES])
+    tensors = (moved.stacked(), moved.targets.e2, moved.extra[ICT_SCORES])
     assert {tensor.device.type for tensor in tensors} == {"meta"}
     assert moved.row_ids.tolist() == batch.row_ids.tolist()

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,21 +15,26 @@ import torch
 from PIL import Image
 from torch import Tensor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from visreward.core.errors import UsageError
 from visreward.core.images import AS_RELEASED, UPRIGHT
 from visreward.models.clip.inputs import PixelInputs
+from visreward.models.vlm.pixels import PatchInputs, PixelBudget
 from visreward.training import pixels as module
 from visreward.training.pixels import PixelReader, fingerprint, pixel_cache
 
 SIZE = 12
 
 
-def make_reader(size: int = SIZE) -> PixelReader:
-    processor = CLIPImageProcessorPil(
+def make_processor(size: int = SIZE) -> CLIPImageProcessorPil:
+    return CLIPImageProcessorPil(
         size={"shortest_edge": size}, crop_size={"height": size, "width": size}
     )
-    return PixelReader(inputs=PixelInputs(processor), rule=UPRIGHT)
+
+
+def make_reader(size: int = SIZE) -> PixelReader:
+    return PixelReader(inputs=PixelInputs(make_processor(size)), rule=UPRIGHT)
 
 
 @pytest.fixture
@@ -59,11 +65,28 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def test_pixel_cache_equals_a_direct_read(paths: list[Path], tmp_path: Path) -> None:
     reader = make_reader()
     cache = pixel_cache(paths, reader, folder=tmp_path / "cache")
-    assert cache.pixels.shape == (8, 3, SIZE, SIZE)
+    assert len(cache) == 8
     assert cache.failed == {}
     for number, path in enumerate(paths):
         assert cache[number].dtype == torch.uint8
         assert torch.equal(cache[number], reader.read(path))
+
+
+def test_pixel_cache_of_a_vision_language_model_keeps_each_image_its_own_shape(
+    paths: list[Path], tmp_path: Path
+) -> None:
+    budget = PixelBudget(min_pixels=28 * 28, max_pixels=84 * 84)
+    inputs = PatchInputs(Qwen2VLImageProcessorPil(), budgets=[budget])
+    Image.linear_gradient("L").resize((160, 40)).save(paths[2])
+    paths[4].write_bytes(b"no image")
+    reader = PixelReader(inputs=inputs, rule=UPRIGHT)
+    cache = pixel_cache(paths, reader, folder=tmp_path / "cache")
+    assert list(cache.failed) == [4]
+    readable = [number for number in range(8) if number != 4]
+    assert all(torch.equal(cache[number], reader.read(paths[number])) for number in readable)
+    assert cache[2].shape != cache[3].shape
+    wider = PatchInputs(inputs.processor, budgets=[replace(budget, max_pixels=100 * 100)])
+    assert fingerprint(paths, reader) != fingerprint(paths, PixelReader(inputs=wider, rule=UPRIGHT))
 
 
 def test_pixel_cache_of_many_files_is_read_by_workers_with_the_same_result(
@@ -88,7 +111,7 @@ def test_pixel_cache_second_call_decodes_nothing(
     assert decoded == paths
     second = pixel_cache(paths, make_reader(), folder=tmp_path / "cache")
     assert decoded == paths
-    assert (first.pixels == second.pixels).all()
+    assert all(torch.equal(first[number], second[number]) for number in range(8))
 
 
 def test_pixel_cache_changed_file_is_decoded_again(paths: list[Path], tmp_path: Path) -> None:
@@ -110,9 +133,7 @@ CASES = (
     Case("rule", lambda: PixelReader(inputs=make_reader().inputs, rule=AS_RELEASED)),
     Case(
         "fit",
-        lambda: PixelReader(
-            inputs=PixelInputs(make_reader().inputs.processor, fit="pad"), rule=UPRIGHT
-        ),
+        lambda: PixelReader(inputs=PixelInputs(make_processor(), fit="pad"), rule=UPRIGHT),
     ),
 )
 
@@ -157,7 +178,8 @@ def test_pixel_cache_concurrent_builders_share_one_build(
         ]
         caches = [call.result() for call in calls]
     assert sorted(decoded) == sorted(paths)
-    assert all((cache.pixels == caches[0].pixels).all() for cache in caches)
+    for number in range(8):
+        assert all(torch.equal(cache[number], caches[0][number]) for cache in caches)
     assert [entry.name for entry in (tmp_path / "cache").iterdir() if entry.is_dir()] == [
         f"pixels-{fingerprint(paths, make_reader())}"
     ]
@@ -167,14 +189,14 @@ def test_pixel_cache_left_half_built_by_a_killed_process_is_built_anew(
     paths: list[Path], tmp_path: Path
 ) -> None:
     whole = pixel_cache(paths, make_reader(), folder=tmp_path / "cache")
-    expected = whole.pixels.copy()
+    expected = [whole[number] for number in range(8)]
     place = tmp_path / "cache" / f"pixels-{fingerprint(paths, make_reader())}"
     shutil.rmtree(place)
     half = place.with_name(f"{place.name}.building")
     half.mkdir()
-    (half / "pixels.npy").write_bytes(b"half")
+    (half / "pixels.bin").write_bytes(b"half")
     again = pixel_cache(paths, make_reader(), folder=tmp_path / "cache")
-    assert (again.pixels == expected).all()
+    assert all(torch.equal(again[number], pixels) for number, pixels in enumerate(expected))
     assert not half.exists()
 
 
@@ -189,4 +211,4 @@ def test_pixel_cache_without_room_on_disk_says_what_to_do(
     with pytest.raises(UsageError, match=r"8 images .* GB are free .* data\.cache_pixels=false"):
         pixel_cache(paths, make_reader(), folder=tmp_path / "cache")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free=needed))
-    assert len(pixel_cache(paths, make_reader(), folder=tmp_path / "cache").pixels) == 8
+    assert len(pixel_cache(paths, make_reader(), folder=tmp_path / "cache")) == 8

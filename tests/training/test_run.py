@@ -31,7 +31,7 @@ from visreward.training.batches import Batch, read_rows
 from visreward.training.build import build_model
 from visreward.training.config import TrainConfig
 from visreward.training.optim import rate_factor
-from visreward.training.pixels import PixelReader
+from visreward.training.pixels import pixel_reader
 from visreward.training.recipe import parse_config
 from visreward.training.run import train
 from visreward.training.trainer import Trainer
@@ -117,7 +117,7 @@ def test_contrastive_run_finishes_with_a_model_that_scores(
     model = load_model(str(config.output / "model"))
     assert (model.facts.name, model.facts.note) == ("tiny-clipscore", "knows coloured squares only")
     assert isinstance(model, CLIPRewardModel)
-    reader = PixelReader(inputs=model.pixel_inputs, rule=model.facts.reading)
+    reader = pixel_reader(model)
     wins = []
     for row in read_rows(config.data, "val", None):
         images = torch.stack([reader.read(image) for image in row.images])

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from visreward.core.errors import DataError
 from visreward.data.captions import Captions
+from visreward.data.editreward_data import EditRewardData
 from visreward.data.pick_high import PickHigh, Triplet
 from visreward.losses.ict import ContainmentTargets
 from visreward.training.config import DataConfig
+
+TRIPLET_OVERALL: Final = (1.0, 2.0, 3.0)
+"""How good losing, winning and refined image of a triplet are, as a whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +32,26 @@ class Row:
 
     Attributes:
         images: N image files.
-        prompts: Captions of the N images, or (basic prompt, refined prompt) of a triplet.
+        prompts: Captions of the N images, (basic prompt, refined prompt) of a triplet, or the
+            instruction of an edit.
+        sources: The images before an edit.
         labels: (e1, e2, r1, r2) of a triplet, or None.
+        dimensions: What annotators say of each image on each of K dimensions; empty where they
+            do not.
+        overall: What they say of each image as a whole, likewise.
     """
 
     images: tuple[Path, ...]
     prompts: tuple[str, ...]
+    sources: tuple[Path, ...] = ()
     labels: tuple[float, float, float, float] | None = None
+    dimensions: tuple[tuple[float, ...], ...] = ()
+    overall: tuple[float, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Return all image files: the sources, then the images."""
+        return (*self.sources, *self.images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,44 +60,67 @@ class Batch:
 
     Attributes:
         row_ids: (B,) int64, which rows of the data set.
-        pixels: (B, N, 3, H, W) uint8, or None where hidden states stand in.
-        prompts: B tuples, as in `Row`.
+        rows: These rows.
+        pixels: For each row (3, H, W) uint8 of each of its files, or None where hidden states
+            stand in.
         targets: Labels of triplets, (B,) float32 each, or None.
         extra: What an objective computed once for each row, by name, B first.
         skipped: Rows that belong here but could not be read, and why.
     """
 
     row_ids: Tensor
-    pixels: Tensor | None
-    prompts: tuple[tuple[str, ...], ...]
+    rows: tuple[Row, ...]
+    pixels: tuple[tuple[Tensor, ...], ...] | None
     targets: ContainmentTargets | None = None
     extra: dict[str, Tensor] = field(default_factory=dict)
     skipped: dict[int, str] = field(default_factory=dict)
 
+    @property
+    def prompts(self) -> tuple[tuple[str, ...], ...]:
+        """Return the prompts of each row."""
+        return tuple(row.prompts for row in self.rows)
+
+    @property
+    def num_images(self) -> int:
+        """Return how many image files the rows have, sources included."""
+        return sum(len(row.files) for row in self.rows)
+
+    def stacked(self) -> Tensor:
+        """Return (B, N, 3, H, W) uint8 pixels of rows whose images are alike in number and size."""
+        assert self.pixels is not None, "this batch has hidden states in their place"
+        return torch.stack([torch.stack(row) for row in self.pixels])
+
     def split(self, num_parts: int) -> list[Batch]:
         """Return the batch in parts, in order, whose sizes differ by one row at most."""
-        size, longer = divmod(len(self.prompts), num_parts)
+        size, longer = divmod(len(self.rows), num_parts)
         starts = [part * size + min(part, longer) for part in range(num_parts + 1)]
         return [
-            self.rows(slice(start, stop))
+            self.part(slice(start, stop))
             for start, stop in itertools.pairwise(starts)
             if stop > start
         ]
 
-    def rows(self, chosen: slice) -> Batch:
+    def part(self, chosen: slice) -> Batch:
         """Return some of the rows."""
-        return self._with_tensors(lambda values: values[chosen], prompts=self.prompts[chosen])
+        pixels = None if self.pixels is None else self.pixels[chosen]
+        return replace(
+            self._with_tensors(lambda values: values[chosen]),
+            row_ids=self.row_ids[chosen],
+            rows=self.rows[chosen],
+            pixels=pixels,
+        )
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its tensors, except `row_ids`, on a device."""
-        moved = self._with_tensors(
-            lambda values: values.to(device, non_blocking=True), prompts=self.prompts
-        )
-        return replace(moved, row_ids=self.row_ids)
 
-    def _with_tensors(
-        self, change: Callable[[Tensor], Tensor], *, prompts: tuple[tuple[str, ...], ...]
-    ) -> Batch:
+        def move(values: Tensor) -> Tensor:
+            return values.to(device, non_blocking=True)
+
+        pixels = self.pixels and tuple(tuple(map(move, row)) for row in self.pixels)
+        return replace(self._with_tensors(move), pixels=pixels)
+
+    def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Return the batch with targets and extra tensors changed."""
         targets = self.targets
         if targets is not None:
             targets = ContainmentTargets(
@@ -88,14 +129,8 @@ class Batch:
                 r1=change(targets.r1),
                 r2=change(targets.r2),
             )
-        return replace(
-            self,
-            row_ids=change(self.row_ids),
-            pixels=None if self.pixels is None else change(self.pixels),
-            prompts=prompts,
-            targets=targets,
-            extra={name: change(values) for name, values in self.extra.items()},
-        )
+        extra = {name: change(values) for name, values in self.extra.items()}
+        return replace(self, targets=targets, extra=extra)
 
 
 def read_rows(config: DataConfig, split: str, limit: int | None) -> list[Row]:
@@ -104,25 +139,51 @@ def read_rows(config: DataConfig, split: str, limit: int | None) -> list[Row]:
     Raises:
         DataError: if there are none, or families differ in their number of images.
     """
-    if config.format == "captions":
-        rows = [
-            Row(
-                images=tuple(member.image for member in family.members),
-                prompts=tuple(member.caption for member in family.members),
-            )
-            for family in Captions(config.path).split(split)[:limit]
-        ]
-    else:
-        rows = [_triplet_row(triplet) for triplet in PickHigh(config.path).split(split)[:limit]]
+    rows = _READERS[config.format](config.path, split, limit)
     if not rows:
         raise DataError(f"Split '{split}' of {config.path} has 0 rows. Give a data set with rows.")
+    return rows
+
+
+def _caption_rows(path: Path, split: str, limit: int | None) -> list[Row]:
+    rows = [
+        Row(
+            images=tuple(member.image for member in family.members),
+            prompts=tuple(member.caption for member in family.members),
+        )
+        for family in Captions(path).split(split)[:limit]
+    ]
     sizes = {len(row.images) for row in rows}
     if len(sizes) > 1:
         raise DataError(
-            f"Families of split '{split}' of {config.path} have {sorted(sizes)} images. "
+            f"Families of split '{split}' of {path} have {sorted(sizes)} images. "
             "Give every family the same number."
         )
     return rows
+
+
+def _triplet_rows(path: Path, split: str, limit: int | None) -> list[Row]:
+    return [_triplet_row(triplet) for triplet in PickHigh(path).split(split)[:limit]]
+
+
+def _edit_rows(path: Path, split: str, limit: int | None) -> list[Row]:
+    return [
+        Row(
+            images=tuple(each.image for each in edit.images),
+            prompts=(edit.instruction,),
+            sources=edit.sources,
+            dimensions=tuple(each.dimensions for each in edit.images),
+            overall=tuple(each.overall for each in edit.images),
+        )
+        for edit in EditRewardData(path).split(split, limit)
+    ]
+
+
+_READERS: Final[Mapping[str, Callable[[Path, str, int | None], list[Row]]]] = {
+    "captions": _caption_rows,
+    "pick-high": _triplet_rows,
+    "editreward": _edit_rows,
+}
 
 
 def _triplet_row(triplet: Triplet) -> Row:
@@ -131,6 +192,7 @@ def _triplet_row(triplet: Triplet) -> Row:
         images=(triplet.losing_image, triplet.winning_image, triplet.refined_image),
         prompts=(triplet.basic_prompt, triplet.refined_prompt),
         labels=None if labels is None else (labels.e1, labels.e2, labels.r1, labels.r2),
+        overall=TRIPLET_OVERALL,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,17 +18,22 @@ from visreward.models.clip.inputs import PixelInputs, TextInputs
 from visreward.models.clip.similarity import CLIPScore, CLIPSimilarity
 from visreward.models.facts import ModelFacts
 from visreward.models.loading import load_model
+from visreward.models.vlm.reward import VLMReward
 from visreward.training.config import ModelConfig
 from visreward.training.tokenizer import train_tokenizer
+from visreward.training.vlm_build import KINDS, build_vlm
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 SIMILARITIES: dict[str, type[CLIPSimilarity]] = {"clipscore": CLIPScore, "ict": ICT}
 SCORE_RANGES = {"clipscore": (0.0, 100.0), "ict": (-1.0, 1.0), "hp": (0.0, 1.0)}
+UNBOUNDED = (float("-inf"), float("inf"))
 
 
-def build_model(config: ModelConfig, prompts: Iterable[str], *, seed: int) -> CLIPRewardModel:
+def build_model(
+    config: ModelConfig, prompts: Iterable[str], *, seed: int
+) -> CLIPRewardModel | VLMReward:
     """Return the model to train, from other weights or from nothing.
 
     Args:
@@ -38,26 +42,36 @@ def build_model(config: ModelConfig, prompts: Iterable[str], *, seed: int) -> CL
         seed: Seed of the first weights.
 
     Raises:
-        UsageError: if neither `init` nor what a model from nothing needs is given, or `init` has
-            no text tower and the model reads prompts.
+        UsageError: if neither `init` nor what a model from nothing needs is given, or `init` is
+            of another architecture, or lacks the text tower of a model that reads prompts.
     """
     torch.manual_seed(seed)
+    is_vlm = config.kind in KINDS
+    source = None if config.init is None else load_model(config.init)
+    wanted = VLMReward if is_vlm else CLIPRewardModel
+    if source is not None and not isinstance(source, wanted):
+        raise UsageError(
+            f"model.init '{config.init}' is a '{source.kind}'. Start from a "
+            f"{'vision-language' if is_vlm else 'CLIP'} model."
+        )
+    names = () if config.vlm is None else tuple(config.vlm.rating_prompts.templates)
     facts = ModelFacts(
         name=config.name,
         needs_prompt=config.kind != "hp",
-        score_range=SCORE_RANGES[config.kind],
+        needs_source=config.kind == "editreward",
+        dimensions=names,
+        score_range=SCORE_RANGES.get(config.kind, UNBOUNDED),
         fidelity="paper",
-        licence="MIT",
+        licence="MIT" if source is None else source.facts.licence,
         note=config.note,
     )
-    if config.init is None:
+    if is_vlm:
+        assert source is None or isinstance(source, VLMReward)
+        return build_vlm(config, facts, prompts=prompts, source=source)
+    if source is None:
         return _from_nothing(config, facts, prompts)
-    source = load_model(config.init)
-    if not isinstance(source, CLIPRewardModel):
-        raise UsageError(
-            f"model.init '{config.init}' is a '{source.kind}'. Start from a CLIP model."
-        )
-    return _from_weights(config, replace(facts, licence=source.facts.licence), source)
+    assert isinstance(source, CLIPRewardModel)
+    return _from_weights(config, facts, source)
 
 
 def _from_nothing(

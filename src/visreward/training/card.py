@@ -15,6 +15,9 @@ WHAT = {
     "clipscore": "scores how well an image fits a prompt: 100 x max(cosine, 0)",
     "ict": "scores how far an image contains its prompt: the cosine of both towers, in [-1, 1]",
     "hp": "scores an image alone for human preference: the sigmoid of its head, in (0, 1)",
+    "hpsv3": "scores an image and its prompt for human preference: the mean of a Gaussian",
+    "editreward": "scores an edited image beside its source: the mean of a Gaussian each for "
+    "following the instruction and for visual quality, averaged",
 }
 SETTINGS = ("objective", "freeze", "optim", "precision", "weights_dtype", "seed")
 
@@ -71,13 +74,16 @@ def _front_matter(facts: ModelFacts) -> str:
 
 def _usage(facts: ModelFacts) -> str:
     prompt = "a red ball" if facts.needs_prompt else ""
+    given = 'image="image.png"'
+    if facts.needs_source:
+        prompt, given = "make the ball red", 'image="edited.png", source_image="before.png"'
     return f"""## How to use it
 
 ```python
 import visreward as vr
 
 model = vr.load_model("path/to/this/folder")
-score = model.score([vr.Sample(prompt="{prompt}", image="image.png")])[0]
+score = model.score([vr.Sample(prompt="{prompt}", {given})])[0]
 print(score.value)
 ```
 """

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from visreward.core.types import Fidelity
+from visreward.models.heads import Fusion, Pooling
+from visreward.models.vlm.backbone import Positions
 
 
 class Strict(BaseModel):
@@ -23,6 +25,50 @@ class TokenizerConfig(Strict):
     context: PositiveInt = 77
 
 
+class RatingPromptsConfig(Strict):
+    """What a vision-language model is asked.
+
+    Attributes:
+        templates: By dimension, text with the field `{text_prompt}`.
+        suffix: What follows every template.
+    """
+
+    templates: dict[str, str]
+    suffix: str
+
+
+class HeadsConfig(Strict):
+    """The heads of a vision-language model, one for each dimension; see `HeadConfig`."""
+
+    kind: Literal["linear", "mlp"] = "mlp"
+    num_outputs: Literal[1, 2] = 2
+    num_layers: PositiveInt | None = None
+    hidden_size: PositiveInt | None = None
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+
+
+class VLMConfig(Strict):
+    """What a vision-language model has beside its backbone.
+
+    Attributes:
+        rating_prompts: What it is asked, by dimension.
+        min_pixels: Smallest number of pixels of a resized picture.
+        max_pixels: Largest number.
+        heads: How a rating is read off.
+        pooling: Which tokens a head reads.
+        fusion: How the dimensions become one score.
+        positions: Positions of image tokens.
+    """
+
+    rating_prompts: RatingPromptsConfig
+    min_pixels: PositiveInt
+    max_pixels: PositiveInt
+    heads: HeadsConfig = HeadsConfig()
+    pooling: Pooling = "special"
+    fusion: Fusion = "mean"
+    positions: Positions = "multimodal"
+
+
 class ModelConfig(Strict):
     """What is trained.
 
@@ -30,18 +76,22 @@ class ModelConfig(Strict):
         kind: Registry name of the model class.
         name: Name beside the scores of the finished model.
         init: Native folder, built-in or catalog name to start from; None starts from nothing.
-        backbone: CLIP backbone configuration, needed where `init` is None.
-        image_size: Side of the square that the model sees, in pixels; needed where `init` is None.
+        backbone: Configuration of the backbone, needed where `init` is None: of a CLIP model, or
+            of a vision-language one as transformers has it, without what the tokenizer decides.
+        image_size: Side of the square that a CLIP model sees, in pixels; needed where `init` is
+            None.
         tokenizer: Tokenizer to train, needed where `init` is None and the model reads prompts.
+        vlm: Needed for a vision-language model, and of no use to others.
         note: One sentence to print beside the scores.
     """
 
-    kind: Literal["clipscore", "ict", "hp"]
+    kind: Literal["clipscore", "ict", "hp", "hpsv3", "editreward"]
     name: str
     init: str | None = None
-    backbone: dict[str, Any] | None = None  # fields of CLIPBackboneConfig
+    backbone: dict[str, Any] | None = None  # fields of the backbone's configuration
     image_size: PositiveInt | None = None
     tokenizer: TokenizerConfig | None = None
+    vlm: VLMConfig | None = None
     note: str = ""
 
 
@@ -68,7 +118,8 @@ class DataConfig(Strict):
     """What it is trained on.
 
     Attributes:
-        format: `captions` (families of images with prompts) or `pick-high` (triplets).
+        format: `captions` (families of images with prompts), `pick-high` (triplets) or
+            `editreward` (edited images with scores on two dimensions).
         path: Folder of the data set.
         num_train: How many rows of the training split to use; None uses all.
         num_validation: How many rows of the validation split to use.
@@ -77,7 +128,7 @@ class DataConfig(Strict):
         max_skip_fraction: Share of unreadable rows above which the run stops.
     """
 
-    format: Literal["captions", "pick-high"]
+    format: Literal["captions", "pick-high", "editreward"]
     path: Path
     num_train: PositiveInt | None = None
     num_validation: PositiveInt = 1000
@@ -124,6 +175,32 @@ class HPConfig(Strict):
     max_cache_gb: float = Field(default=20.0, ge=0)
 
 
+class PairwiseConfig(Strict):
+    """Every two images of a row that differ in what annotators say, on each dimension and overall.
+
+    Attributes:
+        loss: `uncertainty` on Gaussians, or `bradley-terry` on mu alone.
+        fidelity: Which form of the uncertainty loss.
+        margin: Gap in score units.
+        dimension_weight: Weight of the losses on each dimension.
+        overall_weight: Weight of the loss on the fused score.
+        other_prompt_weight: Weight of one more loss on the first dimension: the image that is
+            best there must do better under its own prompt than under that of another row of the
+            batch. It costs the tokens of one prompt, as the images are the same.
+    """
+
+    name: Literal["pairwise"]
+    loss: Literal["uncertainty", "bradley-terry"] = "uncertainty"
+    fidelity: Fidelity = "paper"
+    margin: float = 0.0
+    dimension_weight: float = Field(default=1.0, ge=0)
+    overall_weight: float = Field(default=1.0, ge=0)
+    other_prompt_weight: float = Field(default=0.0, ge=0)
+
+
+ObjectiveConfig = ContrastiveConfig | ICTConfig | HPConfig | PairwiseConfig
+
+
 class OptimConfig(Strict):
     """Optimizer and schedule.
 
@@ -157,7 +234,7 @@ class TrainConfig(Strict):
     output: Path
     model: ModelConfig
     data: DataConfig
-    objective: Annotated[ContrastiveConfig | ICTConfig | HPConfig, Field(discriminator="name")]
+    objective: Annotated[ObjectiveConfig, Field(discriminator="name")]
     optim: OptimConfig
     freeze: FreezeConfig = FreezeConfig()
     precision: Literal["auto", "float32", "bfloat16"] = "bfloat16"

@@ -1,11 +1,13 @@
 """From rows to batches: pixels, and an order that a resumed run repeats.
 
-Shape letters: N images per row, T rows of a split, L tokens, W width, C/H/W image.
+Shape letters: B rows, N images per row, T rows of a split, L tokens, W width, C/H/W image.
 """
 
 from __future__ import annotations
 
+import bisect
 import copy
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -65,24 +67,26 @@ class Feed(Dataset[Batch]):
         self.usable: list[int] = []
         self.cache: PixelCache | None = None
         self._order: tuple[int, Tensor] | None = None
+        self._starts = [0, *itertools.accumulate(len(row.files) for row in self.rows)]
         failed: dict[int, str] = {}
         if config.cache_pixels:
             self.cache = pixel_cache(
                 self.paths(), reader, folder=config.path / ".cache", progress=progress
             )
             failed = {
-                place // self.images_per_row: reason for place, reason in self.cache.failed.items()
+                bisect.bisect_right(self._starts, place) - 1: reason
+                for place, reason in self.cache.failed.items()
             }
         self.leave_out(failed)
 
     @property
     def images_per_row(self) -> int:
-        """Return N."""
+        """Return N of data sets whose rows all have as many images."""
         return len(self.rows[0].images)
 
     def paths(self) -> list[Path]:
-        """Return the T * N image files."""
-        return [path for row in self.rows for path in row.images]
+        """Return all image files, row by row."""
+        return [path for row in self.rows for path in row.files]
 
     def leave_out(self, reasons: Mapping[int, str]) -> None:
         """Take rows out of every epoch; only before training, because it changes the order.
@@ -150,7 +154,7 @@ class Feed(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         row_ids = self.row_ids(step)
         skipped: dict[int, str] = {}
-        pixels: list[Tensor] = []
+        pixels: list[tuple[Tensor, ...]] = []
         if self.with_pixels:
             row_ids, pixels, skipped = self._read(row_ids)
         rows = [self.rows[index] for index in row_ids]
@@ -161,16 +165,20 @@ class Feed(Dataset[Batch]):
             targets = ContainmentTargets(e1=e1, e2=e2, r1=r1, r2=r2)
         return Batch(
             row_ids=torch.tensor(row_ids, dtype=torch.int64),
-            pixels=torch.stack(pixels) if pixels else None,
-            prompts=tuple(row.prompts for row in rows),
+            rows=tuple(rows),
+            pixels=tuple(pixels) if self.with_pixels else None,
             targets=targets,
             extra={name: values[row_ids] for name, values in self.extra.items()},
             skipped=skipped,
         )
 
-    def _read(self, row_ids: list[int]) -> tuple[list[int], list[Tensor], dict[int, str]]:
+    def _read(
+        self, row_ids: list[int]
+    ) -> tuple[list[int], list[tuple[Tensor, ...]], dict[int, str]]:
         """Return the rows that can be read, their pixels, and why the others cannot."""
-        kept, pixels, skipped = [], [], {}
+        kept: list[int] = []
+        pixels: list[tuple[Tensor, ...]] = []
+        skipped: dict[int, str] = {}
         for row_id in row_ids:
             try:
                 pixels.append(self.row_pixels(row_id))
@@ -180,17 +188,15 @@ class Feed(Dataset[Batch]):
                 kept.append(row_id)
         return kept, pixels, skipped
 
-    def row_pixels(self, row_id: int) -> Tensor:
-        """Return (N, 3, H, W) uint8 of one row.
+    def row_pixels(self, row_id: int) -> tuple[Tensor, ...]:
+        """Return (3, H, W) uint8 of each file of one row.
 
         Raises:
             ImageError: if an image cannot be read; it names the file.
         """
-        row = self.rows[row_id]
         if self.cache is None:
-            return torch.stack([self.reader.read(path) for path in row.images])
-        first = row_id * len(row.images)
-        return torch.stack([self.cache[first + place] for place in range(len(row.images))])
+            return tuple(self.reader.read(path) for path in self.rows[row_id].files)
+        return tuple(self.cache[place] for place in range(*self._starts[row_id : row_id + 2]))
 
     def steps(self, start: int, stop: int) -> Iterator[Batch]:
         """Yield the batches of steps start to stop - 1, read ahead by worker processes if any."""

@@ -175,8 +175,8 @@ def _chunks(
     done = 0
     for batch in ordered.steps(0, ordered.batches_per_epoch):
         feed.count_skipped(batch.skipped)
-        if batch.pixels is not None:
-            yield batch.row_ids.tolist(), batch.pixels.to(model.device)
+        if batch.rows:
+            yield batch.row_ids.tolist(), batch.stacked().to(model.device)
         done += len(batch.row_ids) + len(batch.skipped)
         if progress is not None:
             progress(done, len(ordered.usable))

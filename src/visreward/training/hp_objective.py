@@ -16,15 +16,14 @@ from visreward.training.batches import Batch
 from visreward.training.config import HPConfig
 from visreward.training.frozen import HIDDEN, ICT_SCORES, features_from_hidden, ict_scores
 from visreward.training.objectives import (
-    Objective,
+    CLIPObjective,
     StepOutput,
     average,
-    pixels_of,
     triplet_indicators,
 )
 
 
-class HPObjective(Objective):
+class HPObjective(CLIPObjective):
     """Margin ranking on HP alone, and on ICT x HP with the frozen ICT model."""
 
     primary = "average"
@@ -61,7 +60,7 @@ class HPObjective(Objective):
         ict = self._ict[0]
         if ict is None:
             return None
-        return ict_scores(ict, pixels_of(batch), [row[0] for row in batch.prompts])
+        return ict_scores(ict, batch.stacked(), [row[0] for row in batch.prompts])
 
     def hp_logits(self, batch: Batch) -> Tensor:
         """Return (B, 3) float32 logits of the three images."""
@@ -72,7 +71,7 @@ class HPObjective(Objective):
             )
             logits: Tensor = self.hp.head(features).float()
             return logits.view(hidden.shape[:2])
-        pixels = pixels_of(batch)
+        pixels = batch.stacked()
         return self.hp.logits(pixels.flatten(0, 1)).view(pixels.shape[:2])
 
     def forward(self, batch: Batch) -> StepOutput:

@@ -14,7 +14,7 @@ from visreward.core.errors import UsageError
 from visreward.data.containment import LabelSource, containment_labels, write_labels
 from visreward.data.pick_high import PickHigh
 from visreward.models.clip.family import CLIPRewardModel
-from visreward.training.pixels import PixelReader, pixel_cache
+from visreward.training.pixels import pixel_cache, pixel_reader
 
 ROWS_PER_CHUNK = 64
 DEFAULT_THETA_QUANTILE = 0.95
@@ -52,7 +52,7 @@ def triplet_cosines(
         progress: Called with (rows done, rows).
     """
     triplets = PickHigh(path).split(split)
-    reader = PixelReader(inputs=model.pixel_inputs, rule=model.facts.reading)
+    reader = pixel_reader(model)
     images = [image for t in triplets for image in (t.losing_image, t.winning_image)]
     cache = pixel_cache(images, reader, folder=path / ".cache")
     if cache.failed:

@@ -22,6 +22,7 @@ from visreward.losses.ict import (
     released_targets,
 )
 from visreward.losses.similarity import similarity_matrix
+from visreward.models.base import RewardModel
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.training.batches import Batch, prompt_ids
 from visreward.training.config import ContrastiveConfig, ICTConfig
@@ -49,9 +50,7 @@ class Objective(nn.Module, abc.ABC):
     primary: str
     """The validation metric that chooses the best checkpoint; higher is better."""
 
-    def __init__(self, model: CLIPRewardModel) -> None:
-        super().__init__()
-        self.model = model
+    model: RewardModel
 
     @abc.abstractmethod
     def forward(self, batch: Batch) -> StepOutput:
@@ -71,6 +70,16 @@ class Objective(nn.Module, abc.ABC):
             trained = [parameter.requires_grad for parameter in module.parameters()]
             module.training = mode and (any(trained) or not trained)
         return self
+
+
+class CLIPObjective(Objective):
+    """An objective of a model with an image and, mostly, a text tower."""
+
+    model: CLIPRewardModel
+
+    def __init__(self, model: CLIPRewardModel) -> None:
+        super().__init__()
+        self.model = model
 
     def unit_images(self, pixels: Tensor) -> Tensor:
         """Return (B, N, D) float32 normalised image features of (B, N, 3, H, W) pixels."""
@@ -107,13 +116,7 @@ def average(indicators: dict[str, Tensor]) -> Tensor:
     return torch.stack(list(indicators.values())).mean(dim=0)
 
 
-def pixels_of(batch: Batch) -> Tensor:
-    """Return the batch's pixels, which this objective needs."""
-    assert batch.pixels is not None
-    return batch.pixels
-
-
-class ContrastiveObjective(Objective):
+class ContrastiveObjective(CLIPObjective):
     """Match every image with its caption against all others of the batch."""
 
     primary = "family_accuracy"
@@ -125,7 +128,7 @@ class ContrastiveObjective(Objective):
     def forward(self, batch: Batch) -> StepOutput:
         """Return the contrastive loss, and how often a prompt finds its image in the batch."""
         captions = [caption for row in batch.prompts for caption in row]
-        images = gather_with_grad(self.unit_images(pixels_of(batch)).flatten(0, 1))
+        images = gather_with_grad(self.unit_images(batch.stacked()).flatten(0, 1))
         texts = gather_with_grad(self.unit_prompts(captions))
         groups = gather_with_grad(prompt_ids(captions).to(images.device))
         loss = contrastive_loss(
@@ -147,7 +150,7 @@ class ContrastiveObjective(Objective):
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         """Return how often a caption prefers its own image to each other one of its family."""
-        images = self.unit_images(pixels_of(batch))
+        images = self.unit_images(batch.stacked())
         num_images = images.shape[1]
         captions = [caption for row in batch.prompts for caption in row]
         texts = self.unit_prompts(captions).view_as(images)
@@ -162,7 +165,7 @@ class ContrastiveObjective(Objective):
         return indicators
 
 
-class ICTObjective(Objective):
+class ICTObjective(CLIPObjective):
     """The ICT loss on triplets."""
 
     primary = "average"
@@ -174,7 +177,7 @@ class ICTObjective(Objective):
     def forward(self, batch: Batch) -> StepOutput:
         """Return the ICT loss, and the mean of the three accuracies under the basic prompt."""
         assert batch.targets is not None
-        images = self.unit_images(pixels_of(batch))
+        images = self.unit_images(batch.stacked())
         num_rows = images.shape[0]
         texts = self.unit_prompts([row[kind] for kind in (0, 1) for row in batch.prompts])
         targets = ContainmentTargets(
@@ -207,7 +210,7 @@ class ICTObjective(Objective):
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         """Return the three accuracies under the basic prompt, under the refined, their mean."""
-        images = self.unit_images(pixels_of(batch))
+        images = self.unit_images(batch.stacked())
         found: dict[str, Tensor] = {}
         for kind, prefix in ((0, ""), (1, "refined_prompt_")):
             texts = self.unit_prompts([row[kind] for row in batch.prompts])

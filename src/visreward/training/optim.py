@@ -7,6 +7,8 @@ import math
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
+from visreward.core.errors import UsageError
+from visreward.models.base import RewardModel
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.training.config import FreezeConfig, OptimConfig
 
@@ -19,8 +21,19 @@ def frozen_layers(rate: float, num_layers: int) -> int:
     return int(rate * num_layers)
 
 
-def freeze(model: CLIPRewardModel, config: FreezeConfig) -> None:
-    """Switch gradients off for the parts that keep their weights."""
+def freeze(model: RewardModel, config: FreezeConfig) -> None:
+    """Switch gradients off for the parts that keep their weights.
+
+    Raises:
+        UsageError: if a part of a model other than CLIP's is to be frozen.
+    """
+    if not isinstance(model, CLIPRewardModel):
+        if config != FreezeConfig():
+            raise UsageError(
+                f"freeze is {config.model_dump(exclude_defaults=True)}, but '{model.kind}' is "
+                "trained whole. Leave freeze out."
+            )
+        return
     clip = model.backbone.clip
     vision = clip.vision_model
     layers = vision.encoder.layers

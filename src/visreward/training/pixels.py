@@ -1,6 +1,6 @@
 """The resized pixels of every image of a data set, decoded once and kept on disk.
 
-Shape letters: N images, C/H/W image.
+Shape letters: M images, C/H/W image.
 """
 
 from __future__ import annotations
@@ -17,22 +17,25 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from filelock import FileLock
-from numpy.lib.format import open_memmap
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from visreward.core.errors import ImageError, UsageError
 from visreward.core.images import ReadingRule, read_image
+from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.inputs import PixelInputs
+from visreward.models.vlm.pixels import PatchInputs
+from visreward.models.vlm.reward import VLMReward
 
 CHUNK = 256
+PIXELS, SHAPES, FAILED = "pixels.bin", "shapes.npy", "failed.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PixelReader:
     """Read one image file as the model sees it, before normalisation."""
 
-    inputs: PixelInputs
+    inputs: PixelInputs | PatchInputs
     rule: ReadingRule
 
     def read(self, path: Path) -> Tensor:
@@ -42,6 +45,12 @@ class PixelReader:
             ImageError: if the file cannot be read.
         """
         return self.inputs.pixels([read_image(path, rule=self.rule)])[0]
+
+
+def pixel_reader(model: CLIPRewardModel | VLMReward) -> PixelReader:
+    """Return a reader of image files as a model sees them."""
+    inputs = model.inputs.patches if isinstance(model, VLMReward) else model.pixel_inputs
+    return PixelReader(inputs=inputs, rule=model.facts.reading)
 
 
 _Item: TypeAlias = "tuple[int, np.ndarray | None, str]"
@@ -69,22 +78,36 @@ class _Decoded(Dataset[_Item]):
 
 
 class PixelCache:
-    """(N, 3, H, W) uint8 on disk, and the reasons of what could not be read."""
+    """(3, H, W) uint8 of M images on disk, and the reasons of what could not be read."""
 
     def __init__(self, folder: Path) -> None:
-        self.pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-        failed = json.loads((folder / "failed.json").read_text(encoding="utf-8"))
+        shapes = np.load(folder / SHAPES)
+        self._shapes: list[tuple[int, int]] = [(int(h), int(w)) for h, w in shapes]
+        self._starts = np.concatenate([[0], np.cumsum(3 * shapes.prod(axis=1))])
+        # A file without bytes cannot be mapped.
+        self._pixels = (
+            np.memmap(folder / PIXELS, dtype=np.uint8, mode="r")
+            if self._starts[-1]
+            else np.empty(0, dtype=np.uint8)
+        )
+        failed = json.loads((folder / FAILED).read_text(encoding="utf-8"))
         self.failed: dict[int, str] = {int(index): reason for index, reason in failed.items()}
 
+    def __len__(self) -> int:
+        return len(self._shapes)
+
     def __getitem__(self, index: int) -> Tensor:
-        return torch.from_numpy(np.array(self.pixels[index]))
+        """Return the pixels of an image that could be read."""
+        height, width = self._shapes[index]
+        values = np.array(self._pixels[self._starts[index] : self._starts[index + 1]])
+        return torch.from_numpy(values).view(3, height, width)
 
 
 def fingerprint(paths: Sequence[Path], reader: PixelReader) -> str:
     """Return a digest of the files' names, sizes and times and of how they are read."""
     digest = hashlib.sha256()
     digest.update(json.dumps(reader.inputs.processor.to_dict(), sort_keys=True).encode())
-    digest.update(f"{reader.inputs.fit}{reader.rule}".encode())
+    digest.update(f"{reader.inputs.resizing}{reader.rule}".encode())
     for path in paths:
         try:
             status = path.stat()
@@ -133,10 +156,10 @@ def pixel_cache(
     """Return the pixels of all files; decode them where no cache of the same files exists.
 
     Args:
-        paths: N image files.
+        paths: M image files.
         reader: How they are read.
         folder: Where caches are kept, one folder for each set of files.
-        progress: Called with (images done, N).
+        progress: Called with (images done, M).
 
     Raises:
         UsageError: if the disk has no room for them.
@@ -158,16 +181,12 @@ def _decode(
     folder: Path,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Write the pixels of all files, and why some have none."""
-    size = reader.inputs.size
-    shape = (len(paths), 3, size, size)
-    require_disk(
-        folder,
-        int(np.prod(shape, dtype=np.int64)),
-        what=f"The pixels of {len(paths)} images",
-        instead="set data.cache_pixels=false",
-    )
-    pixels = open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
+    """Write the pixels of all files, one behind the other, and why some have none.
+
+    Raises:
+        UsageError: if the disk has no room for the next ones.
+    """
+    shapes = np.zeros((len(paths), 2), dtype=np.int64)
     failed: dict[int, str] = {}
     loader = DataLoader(
         _Decoded(paths, reader),
@@ -176,14 +195,24 @@ def _decode(
         collate_fn=list,
     )
     done = 0
-    for chunk in loader:
-        for index, image, reason in chunk:
-            if image is None:
-                failed[index] = reason
-            else:
-                pixels[index] = image
-        done += len(chunk)
-        if progress is not None:
-            progress(done, len(paths))
-    pixels.flush()
-    (folder / "failed.json").write_text(json.dumps(failed), encoding="utf-8")
+    with (folder / PIXELS).open("wb") as file:
+        for chunk in loader:
+            require_disk(
+                folder,
+                # At the start, what all will take is known from the first ones alone.
+                sum(image.nbytes for _, image, _ in chunk if image is not None)
+                * (-(-len(paths) // CHUNK) if done == 0 else 1),
+                what=f"The pixels of {len(paths)} images",
+                instead="set data.cache_pixels=false",
+            )
+            for index, image, reason in chunk:
+                if image is None:
+                    failed[index] = reason
+                else:
+                    shapes[index] = image.shape[1:]
+                    file.write(image.tobytes())
+            done += len(chunk)
+            if progress is not None:
+                progress(done, len(paths))
+    np.save(folder / SHAPES, shapes)
+    (folder / FAILED).write_text(json.dumps(failed), encoding="utf-8")

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
+from visreward.models.vlm.reward import VLMReward
 from visreward.training.batches import Row
 from visreward.training.config import HPConfig, TrainConfig
 from visreward.training.feeds import Feed
@@ -27,7 +28,7 @@ from visreward.training.frozen import (
 )
 from visreward.training.journal import say, shown
 from visreward.training.optim import frozen_layers
-from visreward.training.pixels import PixelReader
+from visreward.training.pixels import pixel_reader
 
 VALIDATION_ROWS = 64
 
@@ -46,7 +47,7 @@ class Preparation:
     accelerator: Accelerator
     console: Console
 
-    def feed(self, rows: Sequence[Row], model: CLIPRewardModel, *, split: str) -> Feed:
+    def feed(self, rows: Sequence[Row], model: CLIPRewardModel | VLMReward, *, split: str) -> Feed:
         """Return the feed of a split; the first process fills the cache, the others find it."""
         config, accelerator = self.config, self.accelerator
         is_train = split == "train"
@@ -54,7 +55,7 @@ class Preparation:
         with shown(self.console, title) as progress:
             return Feed(
                 rows,
-                PixelReader(inputs=model.pixel_inputs, rule=model.facts.reading),
+                pixel_reader(model),
                 config=config.data,
                 batch_size=config.optim.batch_size if is_train else VALIDATION_ROWS,
                 seed=config.seed,

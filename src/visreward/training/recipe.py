@@ -20,6 +20,7 @@ from visreward.training.config import (
     ContrastiveConfig,
     HPConfig,
     ICTConfig,
+    PairwiseConfig,
     Strict,
     TrainConfig,
 )
@@ -138,6 +139,7 @@ def _known_keys(sections: list[str], values: dict[str, Any]) -> list[str]:
             "contrastive": ContrastiveConfig,
             "ict": ICTConfig,
             "hp": HPConfig,
+            "pairwise": PairwiseConfig,
         }
         return sorted(models[chosen].model_fields)
     section: type[BaseModel] = TrainConfig

@@ -16,24 +16,34 @@ from visreward.core.errors import DataError, UsageError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.models.loading import load_model
+from visreward.models.vlm.reward import VLMReward
 from visreward.training.batches import Row, read_rows
 from visreward.training.build import build_model
 from visreward.training.card import RunResult, write_card
 from visreward.training.checkpoint import find_checkpoint
-from visreward.training.config import ContrastiveConfig, HPConfig, ICTConfig, TrainConfig
+from visreward.training.config import (
+    ContrastiveConfig,
+    HPConfig,
+    ICTConfig,
+    PairwiseConfig,
+    TrainConfig,
+)
 from visreward.training.feeds import Feed
 from visreward.training.hp_objective import HPObjective
 from visreward.training.objectives import ContrastiveObjective, ICTObjective, Objective
 from visreward.training.optim import freeze, frozen_layers
+from visreward.training.pairwise_objective import PairwiseObjective
 from visreward.training.preparation import Preparation
 from visreward.training.trainer import Trainer, make_accelerator, with_precision
 
 NEEDS = {
-    "contrastive": ("clipscore", "captions"),
+    "clipscore": ("contrastive", "captions"),
     "ict": ("ict", "pick-high"),
     "hp": ("hp", "pick-high"),
+    "hpsv3": ("pairwise", "pick-high"),
+    "editreward": ("pairwise", "editreward"),
 }
-"""Model kind and data format that each objective trains on."""
+"""Objective and data format that each kind of model is trained with."""
 
 MAY_CHANGE = frozenset(
     {
@@ -87,9 +97,7 @@ def train(
     )
     freeze(model, config.freeze)
     if accelerator.device.type == "cpu":
-        # The fused attention of torch runs slowly backwards on a CPU: it took 42 % of a clip-mini
-        # step, against 6 % for plain matrix products, and the step as a whole 1.45 times as long.
-        model.backbone.clip.set_attn_implementation("eager")
+        _take_plain_attention(model)
     if accelerator.is_main_process:
         _record(config)
     accelerator.wait_for_everyone()
@@ -112,14 +120,26 @@ def train(
     return metrics
 
 
+def _take_plain_attention(model: CLIPRewardModel | VLMReward) -> None:
+    """Compute attention by matrix products.
+
+    The fused attention of torch runs slowly backwards on a CPU: it took 42 % of a clip-mini step,
+    against 6 % for plain matrix products, and the step as a whole 1.45 times as long.
+    """
+    if isinstance(model, VLMReward):
+        model.set_attention("eager")
+    else:
+        model.backbone.clip.set_attn_implementation("eager")
+
+
 def _check_parts(config: TrainConfig) -> None:
     """Stop where objective, model and data do not belong together."""
-    kind, data_format = NEEDS[config.objective.name]
-    if (config.model.kind, config.data.format) != (kind, data_format):
+    objective, data_format = NEEDS[config.model.kind]
+    if (config.objective.name, config.data.format) != (objective, data_format):
         raise UsageError(
-            f"The objective '{config.objective.name}' trains a model of kind '{kind}' on data of "
-            f"format '{data_format}', not '{config.model.kind}' on '{config.data.format}'. "
-            "Change model.kind, data.format or the objective."
+            f"A model of kind '{config.model.kind}' is trained with the objective '{objective}' on "
+            f"data of format '{data_format}', not with '{config.objective.name}' on "
+            f"'{config.data.format}'. Change model.kind, data.format or the objective."
         )
 
 
@@ -149,11 +169,15 @@ def _frozen_ict(config: TrainConfig, accelerator: Accelerator) -> CLIPRewardMode
 
 def _objective(
     preparation: Preparation,
-    model: CLIPRewardModel,
+    model: CLIPRewardModel | VLMReward,
     feeds: dict[str, Feed],
     ict: CLIPRewardModel | None,
 ) -> Objective:
     chosen = preparation.config.objective
+    if isinstance(chosen, PairwiseConfig):
+        assert isinstance(model, VLMReward)
+        return PairwiseObjective(model, chosen)
+    assert isinstance(model, CLIPRewardModel)
     if isinstance(chosen, ContrastiveConfig):
         return ContrastiveObjective(model, chosen)
     if isinstance(chosen, ICTConfig):

@@ -133,7 +133,7 @@ class Trainer:
                     accuracy=output.accuracy,
                     learning_rate=rate,
                     grad_norm=norm,
-                    num_images=config.optim.batch_size * self.train_feed.images_per_row,
+                    num_images=batch.num_images * self.accelerator.num_processes,
                     seconds=time.perf_counter() - started,
                 )
                 is_last = self.state.step == config.optim.steps
@@ -162,7 +162,7 @@ class Trainer:
 
     def _readable(self, batch: Batch) -> Batch:
         """Count the rows that could not be read; leave as many rows as every process has."""
-        num_rows, skipped = len(batch.prompts), batch.skipped
+        num_rows, skipped = len(batch.rows), batch.skipped
         if self.train_feed.cache is None and self.accelerator.num_processes > 1:
             # All processes decide alike: one that stops alone would leave the others waiting.
             shares = gather_object([(num_rows, skipped)])
@@ -174,7 +174,7 @@ class Trainer:
                 f"No row of step {self.state.step + 1} could be read: "
                 f"{next(iter(skipped.values()))} Correct the files, or raise optim.batch_size."
             )
-        return batch.rows(slice(num_rows))
+        return batch.part(slice(num_rows))
 
     def _step(self, batch: Batch) -> tuple[StepOutput, float, float]:
         """Take one optimizer step; return what it said, its learning rate and gradient norm."""
@@ -229,7 +229,7 @@ class Trainer:
         for batch in self._validation_batches():
             with self.accelerator.autocast():
                 indicators = self.objective.validate(batch.to(self.accelerator.device))
-            num_rows += len(batch.prompts)
+            num_rows += len(batch.rows)
             for name, values in indicators.items():
                 sums[name] = sums.get(name, 0.0) + float(values.double().sum())
         self.wrapped.train()
@@ -243,7 +243,7 @@ class Trainer:
         feed = self.validation_feed
         for batch in feed.steps(0, feed.batches_per_epoch):
             feed.count_skipped(batch.skipped)
-            if batch.prompts:
+            if batch.rows:
                 yield batch
 
     def _keep_best(self, metrics: dict[str, float]) -> None:

@@ -63,6 +63,7 @@ class PixelInputs:
             )
         self.processor = processor
         self.fit = fit
+        self.resizing: str = fit
         self.mean = torch.tensor(processor.image_mean).view(3, 1, 1)
         self.std = torch.tensor(processor.image_std).view(3, 1, 1)
 

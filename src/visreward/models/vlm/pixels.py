@@ -104,6 +104,19 @@ class PatchInputs:
         self.std = torch.tensor(processor.image_std).view(3, 1, 1)
 
     @property
+    def resizing(self) -> str:
+        """Return what the resized pixels depend on, beside the processor's settings."""
+        return str(self.budgets)
+
+    def pixels(self, images: Sequence[Image.Image]) -> list[Tensor]:
+        """Return (3, H, W) uint8 of each RGB picture, resized.
+
+        Raises:
+            ImageError: if a picture is over 200 times as long as wide.
+        """
+        return [pixels_of(self.resized(image)) for image in images]
+
+    @property
     def factor(self) -> int:
         """Return what both sides of a resized picture are multiples of, in pixels."""
         return self.patch_size * self.merge_size
