@@ -21,9 +21,9 @@ from visreward.losses.uncertainty import uncertainty_loss
 FIDELITIES: tuple[Fidelity, ...] = ("paper", "released")
 
 
-def gaussians(*, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
+def gaussians() -> dict[str, Any]:  # Any: keyword arguments
     """Return 12 pairs, with gradients."""
-    values = torch.randn(4, 12, generator=torch.Generator().manual_seed(3), dtype=dtype)
+    values = torch.randn(4, 12, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     names = ("mu_chosen", "log_sigma_chosen", "mu_rejected", "log_sigma_rejected")
     return {name: each.clone().requires_grad_() for name, each in zip(names, values, strict=True)}
 

@@ -198,7 +198,18 @@ class PairwiseConfig(Strict):
     other_prompt_weight: float = Field(default=0.0, ge=0)
 
 
-ObjectiveConfig = ContrastiveConfig | ICTConfig | HPConfig | PairwiseConfig
+class DistillationConfig(Strict):
+    """A vision tower learns what those of other models see.
+
+    Attributes:
+        teachers: Native folders, built-in or catalog names of CLIP models.
+    """
+
+    name: Literal["distillation"]
+    teachers: list[str] = Field(min_length=1)
+
+
+ObjectiveConfig = ContrastiveConfig | ICTConfig | HPConfig | PairwiseConfig | DistillationConfig
 
 
 class OptimConfig(Strict):

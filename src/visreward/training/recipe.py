@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 from visreward.core.errors import UnknownNameError, UsageError
 from visreward.training.config import (
     ContrastiveConfig,
+    DistillationConfig,
     HPConfig,
     ICTConfig,
     PairwiseConfig,
@@ -140,6 +141,7 @@ def _known_keys(sections: list[str], values: dict[str, Any]) -> list[str]:
             "ict": ICTConfig,
             "hp": HPConfig,
             "pairwise": PairwiseConfig,
+            "distillation": DistillationConfig,
         }
         return sorted(models[chosen].model_fields)
     section: type[BaseModel] = TrainConfig

@@ -23,11 +23,13 @@ from visreward.training.card import RunResult, write_card
 from visreward.training.checkpoint import find_checkpoint
 from visreward.training.config import (
     ContrastiveConfig,
+    DistillationConfig,
     HPConfig,
     ICTConfig,
     PairwiseConfig,
     TrainConfig,
 )
+from visreward.training.distillation import DistillationObjective
 from visreward.training.feeds import Feed
 from visreward.training.hp_objective import HPObjective
 from visreward.training.objectives import ContrastiveObjective, ICTObjective, Objective
@@ -37,13 +39,13 @@ from visreward.training.preparation import Preparation
 from visreward.training.trainer import Trainer, make_accelerator, with_precision
 
 NEEDS = {
-    "clipscore": ("contrastive", "captions"),
-    "ict": ("ict", "pick-high"),
-    "hp": ("hp", "pick-high"),
-    "hpsv3": ("pairwise", "pick-high"),
-    "editreward": ("pairwise", "editreward"),
+    "clipscore": (("contrastive",), "captions"),
+    "ict": (("ict",), "pick-high"),
+    "hp": (("hp",), "pick-high"),
+    "hpsv3": (("pairwise", "distillation"), "pick-high"),
+    "editreward": (("pairwise", "distillation"), "editreward"),
 }
-"""Objective and data format that each kind of model is trained with."""
+"""Objectives and data format that each kind of model is trained with."""
 
 MAY_CHANGE = frozenset(
     {
@@ -91,7 +93,7 @@ def train(
     validation_rows = read_rows(config.data, "val", config.data.num_validation)
     if isinstance(config.objective, ICTConfig):
         _require_labels(config, train_rows)
-    ict = _frozen_ict(config, accelerator)
+    frozen = _frozen_models(config, accelerator)
     model = build_model(
         config.model, (prompt for row in train_rows for prompt in row.prompts), seed=config.seed
     )
@@ -108,7 +110,7 @@ def train(
     }
     trainer = Trainer(
         config,
-        _objective(preparation, model, feeds, ict),
+        _objective(preparation, model, feeds, frozen),
         train_feed=feeds["train"],
         validation_feed=feeds["val"],
         accelerator=accelerator,
@@ -134,11 +136,12 @@ def _take_plain_attention(model: CLIPRewardModel | VLMReward) -> None:
 
 def _check_parts(config: TrainConfig) -> None:
     """Stop where objective, model and data do not belong together."""
-    objective, data_format = NEEDS[config.model.kind]
-    if (config.objective.name, config.data.format) != (objective, data_format):
+    objectives, data_format = NEEDS[config.model.kind]
+    if config.objective.name not in objectives or config.data.format != data_format:
+        known = " or ".join(f"'{name}'" for name in objectives)
         raise UsageError(
-            f"A model of kind '{config.model.kind}' is trained with the objective '{objective}' on "
-            f"data of format '{data_format}', not with '{config.objective.name}' on "
+            f"A model of kind '{config.model.kind}' is trained with the objective {known} on data "
+            f"of format '{data_format}', not with '{config.objective.name}' on "
             f"'{config.data.format}'. Change model.kind, data.format or the objective."
         )
 
@@ -153,36 +156,52 @@ def _require_labels(config: TrainConfig, rows: list[Row]) -> None:
         )
 
 
-def _frozen_ict(config: TrainConfig, accelerator: Accelerator) -> CLIPRewardModel | None:
-    """Return the frozen ICT model of an HP training, or None where there is none."""
+def _frozen_models(config: TrainConfig, accelerator: Accelerator) -> list[CLIPRewardModel]:
+    """Return the models that a training asks and does not change.
+
+    Raises:
+        UsageError: if one is no CLIP model, or reads no prompts where it has to.
+    """
     chosen = config.objective
-    if not isinstance(chosen, HPConfig) or chosen.ict is None:
-        return None
-    loaded = load_model(chosen.ict)
-    if not isinstance(loaded, CLIPRewardModel) or loaded.text_inputs is None:
-        raise UsageError(
-            f"objective.ict '{chosen.ict}' is a '{loaded.kind}', which reads no prompts. "
-            "Give an ICT model."
-        )
-    return loaded.eval().to(accelerator.device).requires_grad_(requires_grad=False)
+    if isinstance(chosen, DistillationConfig):
+        key, names = "teachers", chosen.teachers
+    else:
+        ict = chosen.ict if isinstance(chosen, HPConfig) else None
+        key, names = "ict", [] if ict is None else [ict]
+    found = []
+    for name in names:
+        loaded = load_model(name)
+        if not isinstance(loaded, CLIPRewardModel):
+            raise UsageError(
+                f"objective.{key} '{name}' is a '{loaded.kind}'. Give a model with CLIP's towers."
+            )
+        if key == "ict" and loaded.text_inputs is None:
+            raise UsageError(
+                f"objective.ict '{name}' is a '{loaded.kind}', which reads no prompts. "
+                "Give an ICT model."
+            )
+        found.append(loaded.eval().to(accelerator.device).requires_grad_(requires_grad=False))
+    return found
 
 
 def _objective(
     preparation: Preparation,
     model: CLIPRewardModel | VLMReward,
     feeds: dict[str, Feed],
-    ict: CLIPRewardModel | None,
+    frozen: list[CLIPRewardModel],
 ) -> Objective:
     chosen = preparation.config.objective
-    if isinstance(chosen, PairwiseConfig):
-        assert isinstance(model, VLMReward)
-        return PairwiseObjective(model, chosen)
-    assert isinstance(model, CLIPRewardModel)
+    if isinstance(model, VLMReward):
+        if isinstance(chosen, PairwiseConfig):
+            return PairwiseObjective(model, chosen)
+        return DistillationObjective(model, teachers=frozen)
     if isinstance(chosen, ContrastiveConfig):
         return ContrastiveObjective(model, chosen)
     if isinstance(chosen, ICTConfig):
         return ICTObjective(model, chosen)
     assert isinstance(model, HP)
+    assert isinstance(chosen, HPConfig)
+    ict = frozen[0] if frozen else None
     vision_rate = preparation.config.freeze.vision_rate
     num_frozen = frozen_layers(vision_rate, len(model.backbone.clip.vision_model.encoder.layers))
     if not chosen.cache_frozen:

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from visreward.core.errors import DataError, UnknownNameError
+from visreward.data.editreward_data import EditRewardData, RatedImage
+
+
+def pair(better: int, worse: int, **changes: Any) -> dict[str, Any]:
+    """Return a pair of images of one edit; image n has n as both scores."""
+    row: dict[str, Any] = {
+        "prompt": "make it red",
+        "path_src": "source.png",
+        "choice_dist": None,
+        "confidence": None,
+    }
+    for place, image in ((1, better), (2, worse)):
+        row |= {
+            f"path{place}": f"edits/{image}.png",
+            f"model{place}_dim1_score": image,
+            f"model{place}_dim2_score": 1,
+            f"model{place}_overall_score": (image + 1) / 2,
+        }
+    return {**row, **changes}
+
+
+FIVE_ROWS = [
+    pair(4, 2),
+    pair(4, 1),
+    pair(2, 1),
+    pair(3, 1, prompt="make it blue"),
+    pair(3, 2, path_src=["source.png", "other.png"]),
+]
+
+
+def write(folder: Path, rows: object, split: str = "train") -> EditRewardData:
+    (folder / f"{split}.json").write_text(json.dumps(rows), encoding="utf-8")
+    return EditRewardData(folder)
+
+
+def test_split_pairs_of_one_instruction_and_source_become_one_edit(tmp_path: Path) -> None:
+    first, second, third = write(tmp_path, FIVE_ROWS).split("train")
+    assert [each.image.name for each in first.images] == ["4.png", "2.png", "1.png"]
+    assert first.images[1] == RatedImage(
+        image=tmp_path / "edits" / "2.png", dimensions=(2.0, 1.0), overall=1.5
+    )
+    assert (first.id, second.id, third.id) == ("train/0", "train/1", "train/2")
+    assert second.instruction == "make it blue"
+    assert third.sources == (tmp_path / "source.png", tmp_path / "other.png")
+
+
+def test_split_limit_counts_edits_whose_pairs_are_all_there(tmp_path: Path) -> None:
+    rows = [FIVE_ROWS[3], *FIVE_ROWS[:3]]
+    edits = write(tmp_path, rows).split("train", 2)
+    assert [len(edit.images) for edit in edits] == [2, 3]
+    assert len(write(tmp_path, rows).split("train", 1)) == 1
+
+
+def test_split_without_an_overall_score_takes_the_mean(tmp_path: Path) -> None:
+    row = pair(4, 2, model1_overall_score=None)
+    del row["model2_overall_score"]
+    images = write(tmp_path, [row]).split("train")[0].images
+    assert [image.overall for image in images] == [2.5, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (pair(4, 2, model1_dim2_score=None), "Row 1 .* has None in 'model1_dim2_score'"),
+        (pair(4, 2, model2_dim1_score="good"), "has 'good' in 'model2_dim1_score'"),
+        (pair(4, 2, prompt=" "), "has ' ' in 'prompt', expected text"),
+        (pair(4, 2, path_src=None), "has None in 'path_src'"),
+        (pair(4, 2, path_src=[]), r"has \[\] in 'path_src'"),
+        (pair(4, 2, path2="../up.png"), "does not lead into the folder"),
+        (pair(4, 2, model1_dim1_score=3), r"scores '4.png' \(3.0, 1.0\), but an earlier pair"),
+        (["not", "a", "pair"], "is a list, expected an object"),
+    ],
+)
+def test_split_malformed_row_is_named(tmp_path: Path, row: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        write(tmp_path, [FIVE_ROWS[0], row]).split("train")
+
+
+def test_split_that_is_no_list_of_pairs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds a dict, expected a list"):
+        write(tmp_path, {}).split("train")
+    (tmp_path / "train.json").write_text("[", encoding="utf-8")
+    with pytest.raises(DataError, match="cannot be read as JSON"):
+        EditRewardData(tmp_path).split("train")
+
+
+def test_splits_are_those_with_a_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"No file of edits .* train\.json"):
+        EditRewardData(tmp_path)
+    data = write(tmp_path, FIVE_ROWS, "val")
+    assert data.splits == ("val",)
+    with pytest.raises(UnknownNameError, match="Splits found: val"):
+        data.split("train")
