@@ -1,6 +1,6 @@
-"""The tables of the synthetic world: triplets, one-attribute swaps, the price of detail.
+"""The tables of the synthetic world: triplets, one-attribute swaps, the price of detail, edits.
 
-Run: python benchmarks/scenes.py {triplets,swaps,richness} [--num N] [--output FILE.json]
+Run: python benchmarks/scenes.py {triplets,swaps,richness,edits} [--num N] [--output FILE.json]
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from rich.console import Console
 
 from record import percent, write_run
 from visreward import load_model
+from visreward.evaluation.edits import edit_table
+from visreward.evaluation.intervals import Accuracy
 from visreward.evaluation.scenes import (
     Drawing,
     Progress,
@@ -21,14 +23,14 @@ from visreward.evaluation.scenes import (
     swap_table,
     triplet_table,
 )
-from visreward.evaluation.triplets import Accuracy
 from visreward.models.base import RewardModel
 from visreward.training.journal import shown
 
 Table = tuple[dict[str, Any], list[str]]
 """The figures as data, and as lines of Markdown."""
 
-DEFAULT_NUM = {"triplets": 10_000, "swaps": 2_000, "richness": 5_000}
+DEFAULT_NUM = {"triplets": 10_000, "swaps": 2_000, "richness": 5_000, "edits": 2_000}
+IMAGE_MODELS, EDIT_MODELS = ("clip-mini", "ict-hp-mini"), ("editreward-mini",)
 ROWS = {
     "clip-mini": "clip-mini",
     "ict-hp-mini/ict": "ict-mini",
@@ -81,19 +83,44 @@ def richness(models: list[RewardModel], drawing: Drawing, progress: Progress) ->
     return {name: asdict(table[key]) for key, name in ROWS.items()}, lines
 
 
+def edits(models: list[RewardModel], drawing: Drawing, progress: Progress) -> Table:
+    """Return what is known of edits as data and as Markdown lines."""
+    table = edit_table(models, drawing, progress=progress)
+    titles = {
+        "pairs": "pairs that differ overall",
+        "following": "pairs that differ in following only",
+        "quality": "pairs that differ in quality only",
+        "order_of_four": "exact order of four",
+        "other_instruction": "another instruction lowers following",
+        "untouched": "right edit beats the untouched source",
+        "black": "black picture is lowest",
+    }
+    lines = ["| share of | " + " | ".join(table) + " |", "|---" * (len(table) + 1) + "|"]
+    for field, title in titles.items():
+        cells = (cell(getattr(row, field)) for row in table.values())
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return {name: asdict(row) for name, row in table.items()}, lines
+
+
 def main() -> None:
     """Print one table and write it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", choices=sorted(DEFAULT_NUM))
     parser.add_argument("--num", type=int, help="rows (for swaps: of each kind)")
-    parser.add_argument("--models", nargs=2, default=["clip-mini", "ict-hp-mini"])
+    parser.add_argument("--models", nargs="+", help="names or native folders")
+    parser.add_argument("--size", type=int, default=128, help="side of the pictures in pixels")
     parser.add_argument("--output", help="JSON file to write")
     options = parser.parse_args()
-    models = [load_model(name) for name in options.models]
+    names = EDIT_MODELS if options.table == "edits" else IMAGE_MODELS
+    models = [load_model(name) for name in options.models or names]
     drawing = Drawing(
-        num=options.num or DEFAULT_NUM[options.table], num_workers=os.cpu_count() or 1
+        num=options.num or DEFAULT_NUM[options.table],
+        size=options.size,
+        num_workers=os.cpu_count() or 1,
     )
-    make = {"triplets": triplets, "swaps": swaps, "richness": richness}[options.table]
+    make = {"triplets": triplets, "swaps": swaps, "richness": richness, "edits": edits}[
+        options.table
+    ]
     with shown(Console(stderr=True), options.table) as progress:
         data, lines = make(models, drawing, progress)
     print("\n".join(lines))

@@ -64,3 +64,34 @@ def likes_detail() -> DetailModel:
 @pytest.fixture
 def hates_detail() -> DetailModel:
     return DetailModel("hates", -1.0)
+
+
+class DistanceModel(DetailModel):
+    """Mean absolute difference to the source, and the length of the prompt."""
+
+    def __init__(self) -> None:
+        super().__init__("oracle", 1.0)
+        self.facts = ModelFacts(
+            name="oracle",
+            needs_source=True,
+            dimensions=("instruction_following", "visual_quality"),
+        )
+
+    def preprocess(self, samples: Sequence[LoadedSample]) -> torch.Tensor:
+        rows = []
+        for sample in samples:
+            image, source = (
+                np.asarray(each, dtype=np.float64)
+                for each in (sample.image, sample.source_images[0])
+            )
+            distance = float(np.abs(image - source).mean())
+            rows.append([distance, len(sample.prompt), distance])
+        return torch.tensor(rows, dtype=torch.float64)
+
+    def forward(self, batch: torch.Tensor) -> RewardOutput:
+        return RewardOutput(mu=batch[:, 0], dimensions=batch[:, 1:])
+
+
+@pytest.fixture
+def edit_oracle() -> DistanceModel:
+    return DistanceModel()

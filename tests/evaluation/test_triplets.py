@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from visreward.core.errors import NonFiniteError, ShapeError, UsageError
+from visreward.core.errors import NonFiniteError, ShapeError
+from visreward.evaluation.intervals import wilson_interval
 from visreward.evaluation.triplets import (
     TripletAccuracies,
     released_triplet_metrics,
     triplet_accuracies,
-    wilson_interval,
 )
 
 HALVES = [[1.0, 2.0, 3.0], [2.0, 1.0, 3.0], [1.0, 3.0, 2.0], [3.0, 2.0, 1.0]]
@@ -89,25 +89,6 @@ def test_triplet_accuracies_non_finite_score_raises_with_row(bad: float) -> None
     scores[2, 1] = bad
     with pytest.raises(NonFiniteError, match=r"scores hold NaN or infinity in 1 of 4 .* row 2"):
         triplet_accuracies(scores)
-
-
-def test_wilson_interval_known_case_matches_published_numbers() -> None:
-    # 81 of 263: Newcombe, Statistics in Medicine 17 (1998), Table I, method 3.
-    interval = wilson_interval(81 / 263, num_trials=263)
-    assert (round(interval.low, 4), round(interval.high, 4)) == (0.2553, 0.3662)
-
-
-def test_wilson_interval_no_success_matches_published_numbers() -> None:
-    # 0 of 20, the same table: 0.0000 to 0.1611.
-    interval = wilson_interval(0.0, num_trials=20)
-    assert interval.low == 0.0
-    assert round(interval.high, 4) == 0.1611
-
-
-@pytest.mark.parametrize(("share", "num_trials"), [(-0.1, 5), (1.1, 5), (math.nan, 5), (0.5, 0)])
-def test_wilson_interval_impossible_input_raises(share: float, num_trials: int) -> None:
-    with pytest.raises(UsageError):
-        wilson_interval(share, num_trials=num_trials)
 
 
 def test_released_triplet_metrics_reproduce_released_evaluation(shared_dir: Path) -> None:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from visreward.data.scenes.flaws import FLAWS, apply_flaw
+from visreward.evaluation.intervals import Accuracy, wilson_interval
 from visreward.evaluation.pictures import PictureRow, score_rows
-from visreward.evaluation.triplets import Accuracy, wilson_interval
 from visreward.models.base import RewardModel
 
 SEVERITIES = (1, 2, 3, 4, 5)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,19 @@ ROWS_PER_BATCH = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureRow:
-    """K pictures, (H, W, 3) uint8 each, and the prompt that they are scored under."""
+    """K pictures and what they are scored under.
+
+    Attributes:
+        pictures: (H, W, 3) uint8 each.
+        prompt: Of all pictures but those in `own_prompts`.
+        source: The picture before an edit, or None.
+        own_prompts: Prompt by number of the picture, where it is another one.
+    """
 
     pictures: tuple[NDArray[np.uint8], ...]
     prompt: str
+    source: NDArray[np.uint8] | None = None
+    own_prompts: Mapping[int, str] = field(default_factory=dict)
 
 
 def score_rows(
@@ -58,7 +67,7 @@ def score_rows(
     columns: dict[str, list[NDArray[np.float64]]] = {}
     done = 0
     for rows in _batches(make, num, num_workers):
-        samples = [_loaded(row, picture) for row in rows for picture in row.pictures]
+        samples = [sample for row in rows for sample in _loaded(row)]
         for model in models:
             scores = model.score_batch(samples)
             found = {model.facts.name: [score.value for score in scores]}
@@ -90,6 +99,19 @@ def _batches(
                 yield rows[first : first + ROWS_PER_BATCH]
 
 
-def _loaded(row: PictureRow, picture: NDArray[np.uint8]) -> LoadedSample:
-    key = hashlib.sha256(picture.tobytes()).hexdigest()
-    return LoadedSample(prompt=row.prompt, image=Image.fromarray(picture), image_key=key)
+def _loaded(row: PictureRow) -> list[LoadedSample]:
+    sources = () if row.source is None else (row.source,)
+    return [
+        LoadedSample(
+            prompt=row.own_prompts.get(number, row.prompt),
+            image=Image.fromarray(picture),
+            image_key=_key(picture),
+            source_images=tuple(map(Image.fromarray, sources)),
+            source_keys=tuple(map(_key, sources)),
+        )
+        for number, picture in enumerate(row.pictures)
+    ]
+
+
+def _key(picture: NDArray[np.uint8]) -> str:
+    return hashlib.sha256(repr(picture.shape).encode() + picture.tobytes()).hexdigest()

@@ -16,13 +16,9 @@ from numpy.typing import NDArray
 from visreward.data.scenes.families import make_richness_pair, make_swap_pair
 from visreward.data.scenes.grammar import SWAP_KINDS
 from visreward.data.scenes.triplets import make_triplet
+from visreward.evaluation.intervals import Accuracy, wilson_interval
 from visreward.evaluation.pictures import PictureRow, score_rows
-from visreward.evaluation.triplets import (
-    Accuracy,
-    TripletAccuracies,
-    triplet_accuracies,
-    wilson_interval,
-)
+from visreward.evaluation.triplets import TripletAccuracies, triplet_accuracies
 from visreward.models.base import RewardModel
 
 Progress = Callable[[int, int], None]

@@ -8,33 +8,16 @@ of "Enhancing Reward Models for High-quality Image Generation: Beyond Text-Image
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from visreward.core.errors import NonFiniteError, ShapeError, UsageError
+from visreward.core.errors import NonFiniteError, ShapeError
+from visreward.evaluation.intervals import Accuracy, wilson_interval
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
-
-NORMAL_QUANTILE_95: Final = 1.959963984540054  # two-sided 95 % of a standard normal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accuracy:
-    """A share of right answers and its 95 % interval, all in [0, 1].
-
-    Attributes:
-        value: Share of right answers.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-    """
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,39 +58,6 @@ class ReleasedTripletMetrics:
     mean_hp_losing: float
     mean_hp_winning: float
     mean_hp_refined: float
-
-
-def wilson_interval(share: float, *, num_trials: int) -> Accuracy:
-    """Return a share of successes with its 95 % Wilson score interval.
-
-    With z = 1.96 and n trials:
-    (share + z^2 / 2n +- z sqrt(share (1 - share) / n + z^2 / 4n^2)) / (1 + z^2 / n).
-    Source: Wilson, "Probable inference, the law of succession, and statistical inference",
-    JASA 22 (1927). Unlike the plain normal interval it has a width at shares of 0 and 1.
-
-    Args:
-        share: Share of successes in [0, 1].
-        num_trials: Number of independent trials, at least 1.
-
-    Returns:
-        The share and its interval; deterministic.
-
-    Raises:
-        UsageError: if the share is outside [0, 1] or there is no trial.
-    """
-    if not 0.0 <= share <= 1.0:
-        raise UsageError(f"The share is {share}, outside [0, 1]. Divide successes by trials.")
-    if num_trials < 1:
-        raise UsageError(f"The number of trials is {num_trials}. An interval needs at least one.")
-    z_squared = NORMAL_QUANTILE_95**2
-    centre = share + z_squared / (2 * num_trials)
-    spread = NORMAL_QUANTILE_95 * math.sqrt(
-        share * (1 - share) / num_trials + z_squared / (4 * num_trials**2)
-    )
-    scale = 1 + z_squared / num_trials
-    low = min(max((centre - spread) / scale, 0.0), share)
-    high = max(min((centre + spread) / scale, 1.0), share)
-    return Accuracy(value=share, low=low, high=high)
 
 
 def triplet_accuracies(scores: ArrayLike) -> TripletAccuracies:
