@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from PIL import Image
 from rich.console import Console
 
+from visreward.data.scenes.write_edits import write_edits
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.training.batches import read_rows
 from visreward.training.build import build_model
@@ -194,10 +196,16 @@ def build_recipe(kind: str, *, folder: Path, output: Path, **sections: Any) -> T
         "save_every": 2,
         "log_every": 1,
     }
+    return parse_config(merged(values, sections))
+
+
+def merged(values: dict[str, Any], sections: dict[str, Any]) -> dict[str, Any]:
+    """Return the values with sections put in; of a section that is there, single keys."""
+    found = dict(values)
     for name, section in sections.items():
         is_merged = isinstance(section, dict) and isinstance(values.get(name), dict)
-        values[name] = {**values[name], **section} if is_merged else section
-    return parse_config(values)
+        found[name] = {**values[name], **section} if is_merged else section
+    return found
 
 
 @pytest.fixture
@@ -207,6 +215,32 @@ def recipe(pick_high: Path, captions: Path, tmp_path: Path) -> Callable[..., Tra
     def make(kind: str, *, run: str = "run", **sections: Any) -> TrainConfig:
         folder = captions if kind == "clipscore" else pick_high
         return build_recipe(kind, folder=folder, output=tmp_path / run, **sections)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def edits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of 16 synthetic edits."""
+    folder = tmp_path_factory.mktemp("edits")
+    write_edits(folder / "edits", num=16, seed=3, size=64, shares=(0.6, 0.2, 0.2), num_workers=1)
+    return folder / "edits"
+
+
+@pytest.fixture
+def edit_recipe(edits: Path, pick_high: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
+    """Return a function that makes the recipe of a vision-language run in `tmp_path`."""
+
+    def make(*, run: str = "run", kind: str = "editreward", **sections: Any) -> TrainConfig:
+        text = (Path(__file__).parent / "tiny_edits.yaml").read_text(encoding="utf-8")
+        values: dict[str, Any] = {**yaml.safe_load(text), "output": tmp_path / run}
+        values["data"]["path"] = edits
+        if kind == "hpsv3":
+            values["data"] = {"format": "pick-high", "path": pick_high}
+            values["model"] |= {"kind": kind, "name": "tiny-hpsv3"}
+            prompts = values["model"]["vlm"]["rating_prompts"]
+            prompts["templates"] = {"overall": "{text_prompt}. Good?"}
+        return parse_config(merged(values, sections))
 
     return make
 
