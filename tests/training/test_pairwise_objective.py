@@ -168,3 +168,35 @@ def test_pairwise_validation_gives_each_rows_share_of_right_pairs(
                 if row.dimensions[one][part] > row.dimensions[other][part]
             ]
             assert found[name][number].item() == pytest.approx(sum(pairs) / len(pairs))
+
+
+def test_pairwise_language_loss_is_the_mean_surprise_at_the_words_behind_the_images(
+    edit_recipe: MakeRecipe,
+) -> None:
+    recipe = edit_recipe()
+    model = build(recipe)
+    batch = first_batch(recipe, model)
+    spoken, silent = (
+        PairwiseObjective(model, PairwiseConfig(name="pairwise", language_weight=weight))(batch)
+        for weight in (0.5, 0.0)
+    )
+    embeddings = model.backbone.model.language_model.embed_tokens.weight
+    surprises = []
+    for row in batch.rows:
+        following = [each[0] for each in row.dimensions]
+        best = row.images[following.index(max(following))]
+        sample = Sample(prompt=row.prompts[0], image=best, source_image=row.sources[0])
+        alone = model.preprocess([model.load(sample)])
+        states = model.read(alone, keep=[0]).states[0]
+        sequence = alone.sequences[0]
+        assert len(states) == len(sequence.ids)
+        words = [
+            place
+            for place in range(len(sequence.ids))
+            if place > (sequence.image >= 0).nonzero()[0].max()
+        ]
+        chances = (states @ embeddings.T).softmax(dim=-1)
+        surprise = [-chances[place - 1, int(sequence.ids[place])].log().item() for place in words]
+        surprises.append(sum(surprise) / len(surprise))
+    expected = 0.5 * sum(surprises) / len(surprises)
+    assert (spoken.loss - silent.loss).item() == pytest.approx(expected, abs=1e-4)

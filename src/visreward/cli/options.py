@@ -10,8 +10,6 @@ import typer
 
 from visreward.scoring.formats import OutputFormat
 
-DEFAULT_MODEL = "ict-hp-mini"
-
 
 class Dtype(StrEnum):
     """The number types that models compute in."""
@@ -41,12 +39,13 @@ Source: TypeAlias = Annotated[
     ),
 ]
 Model: TypeAlias = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--model",
         "-m",
         metavar="NAME",
-        help="A model's name or folder; 'visreward models list' names them.",
+        help="A model's name or folder ('visreward models list' names them); by default "
+        "ict-hp-mini, and editreward-mini for edits.",
     ),
 ]
 Rows: TypeAlias = Annotated[

@@ -17,7 +17,7 @@ def rank(  # noqa: PLR0913 - one parameter for each option
     images: options.Images = None,
     prompt: options.Prompt = None,
     source: options.Source = None,
-    model: options.Model = options.DEFAULT_MODEL,
+    model: options.Model = None,
     output_format: options.RankingFormat = OutputFormat.TABLE,
     report: options.Report = None,
     batch_size: options.BatchSize = 16,

@@ -17,7 +17,7 @@ def score(  # noqa: PLR0913 - one parameter for each option
     images: options.Images = None,
     prompts: options.Prompts = None,
     source: options.Source = None,
-    model: options.Model = options.DEFAULT_MODEL,
+    model: options.Model = None,
     rows: options.Rows = None,
     output: options.Output = None,
     output_format: options.Format = None,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 from rich.markup import escape
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from visreward.models.facts import ModelFacts
     from visreward.scoring.engine import ScoringEngine
     from visreward.scoring.writer import ScoreWriter
+
+
+DEFAULT_MODEL: Final = "ict-hp-mini"
+DEFAULT_EDIT_MODEL: Final = "editreward-mini"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +51,12 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
-    """Which model scores, and how; the fields are the options of the same names."""
+    """Which model scores, and how; the fields are the options of the same names.
 
-    name: str
+    Without a name the inputs decide: edits take another model than single images.
+    """
+
+    name: str | None
     batch_size: int
     device: str
     dtype: Dtype
@@ -110,7 +117,7 @@ def run(
         raise UsageError("No image was given. Give image files, or --input FILE.jsonl.")
     if report is not None:
         check_writable(report)
-    engine = load_engine(choice)
+    engine = load_engine(choice, default=_default_model(inputs))
     facts = engine.model.facts
     entries, total = _entries(inputs, facts)
     with open_output(facts) as writer:
@@ -126,20 +133,30 @@ def run(
         raise typer.Exit(1)
 
 
-def load_engine(choice: ModelChoice) -> ScoringEngine:
-    """Load a model, saying so on a terminal.
+def _default_model(inputs: Inputs) -> str:
+    """Return the built-in model for what is to be scored; the first row of a file decides."""
+    has_source = inputs.source is not None
+    if inputs.rows is not None and not has_source:
+        first = next((row for row in read_rows(inputs.rows) if isinstance(row, Sample)), None)
+        has_source = first is not None and bool(first.sources)
+    return DEFAULT_EDIT_MODEL if has_source else DEFAULT_MODEL
+
+
+def load_engine(choice: ModelChoice, *, default: str) -> ScoringEngine:
+    """Load a model, the default one where none was chosen, saying so on a terminal.
 
     Raises:
         VisrewardError: if it cannot be loaded.
     """
     console = notes_console()
-    with console.status(f"Loading {escape(printable(choice.name))}"):
+    name = choice.name or default
+    with console.status(f"Loading {escape(printable(name))}"):
         from visreward.models.devices import DTYPES, is_native
         from visreward.models.loading import load_model
         from visreward.scoring.engine import ScoringEngine
 
         model = load_model(
-            choice.name,
+            name,
             device=choice.device,
             dtype=choice.dtype.value,
             batch_invariant=choice.batch_invariant,

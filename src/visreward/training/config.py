@@ -187,6 +187,9 @@ class PairwiseConfig(Strict):
         other_prompt_weight: Weight of one more loss on the first dimension: the image that is
             best there must do better under its own prompt than under that of another row of the
             batch. It costs the tokens of one prompt, as the images are the same.
+        language_weight: Weight of the loss of saying the prompt of that image, token by token,
+            with the token embeddings as output layer: words stay tied to what is seen (as in
+            arXiv 2406.10216, there for text). It costs no forward pass.
     """
 
     name: Literal["pairwise"]
@@ -196,6 +199,7 @@ class PairwiseConfig(Strict):
     dimension_weight: float = Field(default=1.0, ge=0)
     overall_weight: float = Field(default=1.0, ge=0)
     other_prompt_weight: float = Field(default=0.0, ge=0)
+    language_weight: float = Field(default=0.0, ge=0)
 
 
 class DistillationConfig(Strict):

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import permutations
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from visreward.losses.bradley_terry import bradley_terry_loss
 from visreward.losses.uncertainty import uncertainty_loss
@@ -43,9 +45,14 @@ class PairwiseObjective(Objective):
 
     def forward(self, batch: Batch) -> StepOutput:
         """Return the weighted loss, and how often the fused score orders a pair rightly."""
+        best = _best_images(batch.rows)
         has_others = self.config.other_prompt_weight > 0 and len(batch.rows) > 1
-        others = _other_prompts(batch.rows) if has_others else []
-        logits = self.vlm.logits(_lined_up(self.vlm, batch, others))
+        others = _other_prompts(batch.rows, best) if has_others else []
+        lined_up = _lined_up(self.vlm, batch, others)
+        num_templates = len(self.vlm.inputs.dimensions)
+        said = [num_templates * image for image in best] if self.config.language_weight > 0 else []
+        reading = self.vlm.read(lined_up, keep=said)
+        logits = reading.logits
         num_images = len(logits) - len(others)
         fused = fuse(logits[:num_images], self.vlm.inputs.settings.fusion)
         overall = _pairs([row.overall for row in batch.rows])
@@ -57,6 +64,9 @@ class PairwiseObjective(Objective):
             own = [image for image, _ in others]
             pairs = torch.tensor([own, [*range(num_images, len(logits))]]).T
             loss = loss + self.config.other_prompt_weight * self._loss(logits[:, 0], pairs)
+        for number in said:
+            spoken = self._language_loss(reading.states[number], lined_up.sequences[number])
+            loss = loss + self.config.language_weight / len(said) * spoken
         return StepOutput(loss=loss, accuracy=_accuracy(fused[:, 0].detach(), overall))
 
     def _loss(self, logits: Tensor, pairs: Tensor) -> Tensor:
@@ -75,6 +85,15 @@ class PairwiseObjective(Objective):
             log_sigma_rejected=rejected[:, 1],
             fidelity=self.config.fidelity,
             margin=self.config.margin,
+        )
+
+    def _language_loss(self, states: Tensor, sequence: TokenSequence) -> Tensor:
+        """Return the mean cross-entropy of the tokens behind the last image of a sequence."""
+        last = int(np.flatnonzero(sequence.image >= 0)[-1])
+        wanted = torch.from_numpy(sequence.ids[last + 1 :]).to(states.device)
+        embeddings = self.vlm.backbone.model.language_model.embed_tokens.weight
+        return functional.cross_entropy(
+            (states[last:-1] @ embeddings.to(states.dtype).T).float(), wanted
         )
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
@@ -124,19 +143,25 @@ def _accuracy(scores: Tensor, pairs: Tensor) -> Tensor:
     return (better > worse).float().mean()
 
 
-def _other_prompts(rows: Sequence[Row]) -> list[tuple[int, str]]:
-    """Return for each row its best image on the first dimension and the next row's prompt.
-
-    Images are counted through all rows. A row whose neighbour has the same prompt is left out.
-    """
-    found: list[tuple[int, str]] = []
+def _best_images(rows: Sequence[Row]) -> list[int]:
+    """Return the best image of each row on the first dimension, counted through all rows."""
+    found: list[int] = []
     start = 0
-    for row, neighbour in zip(rows, [*rows[1:], rows[0]], strict=True):
+    for row in rows:
         values = [each[0] for each in row.dimensions] or list(row.overall)
-        if row.prompts[0] != neighbour.prompts[0]:
-            found.append((start + values.index(max(values)), neighbour.prompts[0]))
+        found.append(start + values.index(max(values)))
         start += len(row.images)
     return found
+
+
+def _other_prompts(rows: Sequence[Row], best: Sequence[int]) -> list[tuple[int, str]]:
+    """Return for each row its best image and the next row's prompt, where that is another one."""
+    neighbours = [*rows[1:], rows[0]]
+    return [
+        (image, neighbour.prompts[0])
+        for row, neighbour, image in zip(rows, neighbours, best, strict=True)
+        if row.prompts[0] != neighbour.prompts[0]
+    ]
 
 
 def _lined_up(model: VLMReward, batch: Batch, others: Sequence[tuple[int, str]]) -> VLMBatch:

@@ -5,8 +5,8 @@ Shape letters: B samples, K dimensions, S = B * K sequences, P tokens of a tree,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
@@ -38,6 +38,19 @@ IMAGES_PER_PASS: Final = 16
 DEFAULT_PACK_TOKENS: Final = 8192
 """Eight candidates of 450 x 450 pixels; longer packs gain nothing, and leave a CPU's caches."""
 DEFAULT_CACHE_BYTES: Final = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VLMReading:
+    """What a batch gives.
+
+    Attributes:
+        logits: (B, K, outputs) float32: mu, and log sigma where there are two outputs.
+        states: By number of a sequence, (L, D) its last hidden states.
+    """
+
+    logits: Tensor
+    states: Mapping[int, Tensor]
 
 
 class VLMReward(RewardModel):
@@ -105,6 +118,15 @@ class VLMReward(RewardModel):
 
         Where a pack of sequences does not fit into memory, its halves are tried.
         """
+        return self.read(batch).logits
+
+    def read(self, batch: VLMBatch, *, keep: Collection[int] = ()) -> VLMReading:
+        """Return the logits of a batch, and the last hidden states of some of its sequences.
+
+        Args:
+            batch: B samples.
+            keep: Numbers of the sequences whose states are returned.
+        """
         features = self._features(batch)
         num_dimensions = len(self.inputs.dimensions)
         packs = pack_sequences(
@@ -113,21 +135,29 @@ class VLMReward(RewardModel):
             per_pack=num_dimensions if self.batch_invariant else None,
         )
         rows: dict[int, Tensor] = {}
+        kept: dict[int, Tensor] = {}
         while packs:
             pack = packs.pop(0)
             try:
-                found = self._run(pack, batch, features)
+                states = self._states(pack, batch, features)
             except torch.OutOfMemoryError:
                 if torch.is_grad_enabled() or len(pack.members) == 1:
                     raise
                 packs = [*pack.halves(batch.sequences), *packs]
                 continue
-            rows.update(zip(pack.members, found, strict=True))
+            for path, member in zip(pack.tree.paths, pack.members, strict=True):
+                places = torch.from_numpy(path).to(self.device)
+                rows[member] = self._pooled(states, places, member)
+                if member in keep:
+                    kept[member] = states[places]
         logits = torch.stack([rows[number] for number in range(len(batch.sequences))])
-        return logits.view(-1, num_dimensions, logits.shape[-1])
+        return VLMReading(
+            logits=logits.view(-1, num_dimensions, logits.shape[-1]),
+            states=kept,
+        )
 
-    def _run(self, pack: Pack, batch: VLMBatch, features: Sequence[ImageFeatures]) -> list[Tensor]:
-        """Return the logits of a pack's sequences."""
+    def _states(self, pack: Pack, batch: VLMBatch, features: Sequence[ImageFeatures]) -> Tensor:
+        """Return (P, D) last hidden states of a pack's tree."""
         tree, device = pack.tree, self.device
         members = [batch.sequences[member] for member in pack.members]
         starts = np.cumsum([0, *(len(each.ids) for each in members[:-1])])
@@ -141,7 +171,7 @@ class VLMReward(RewardModel):
         def on_device(values: NDArray[np.int64]) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(values)).to(device)
 
-        states = self.backbone.hidden_states(
+        return self.backbone.hidden_states(
             ids=on_device(np.concatenate([each.ids for each in members])[taken]),
             positions=on_device(
                 np.concatenate([each.positions for each in members], axis=1)[:, taken]
@@ -150,10 +180,6 @@ class VLMReward(RewardModel):
             images=[features[number] for number in image[first_tokens]],
             plan=plan_attention(tree, backend=self.backbone.attention, device=device),
         )
-        return [
-            self._pooled(states, on_device(path), member)
-            for path, member in zip(tree.paths, pack.members, strict=True)
-        ]
 
     def _pooled(self, states: Tensor, path: Tensor, member: int) -> Tensor:
         """Return (outputs,) float32 logits of the sequence that takes a path through a tree."""
