@@ -25,10 +25,13 @@ help: ## list what make can do
 
 install: $(INSTALLED) ## make .venv and install the package into it
 
-demo: check-images $(INSTALLED) ## score the example images, and yours: IMAGES="a.png 'b c.jpg'" PROMPT="..."
+demo: check-images $(INSTALLED) ## score the examples, and yours: IMAGES="a.png 'b c.jpg'" PROMPT="..."
 	@mkdir -p demo-report
 	@HF_HUB_OFFLINE=1 $(BIN)/visreward score --input examples/images/samples.jsonl \
 		--report demo-report/report.html $(if $(strip $(IMAGES)),--prompt "$$PROMPT" -- $(IMAGES))
+	@echo
+	@HF_HUB_OFFLINE=1 $(BIN)/visreward score --input examples/edits/samples.jsonl \
+		--report demo-report/edits.html
 
 check-images:
 ifneq ($(strip $(IMAGES)),)

@@ -1,4 +1,4 @@
-"""Make the example images: one prompt, six pictures from right and rich to wrong or broken.
+"""Make the examples: six pictures for one prompt, and six edits of one picture.
 
 Run it again after a change of the renderer: python examples/make_images.py
 """
@@ -14,15 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from visreward.data.scenes.edits import plan_edit, render_edit
 from visreward.data.scenes.flaws import apply_flaw
 from visreward.data.scenes.grammar import PLAIN_BACKGROUND, PLAIN_LIGHT, Scene, Thing
 from visreward.data.scenes.render import render
 
 FOLDER = Path(__file__).resolve().parent / "images"
+EDITS = Path(__file__).resolve().parent / "edits"
 PROMPT = "two small orange metal cubes left of a large purple rubber cylinder"
 SIZE = 224
 
-# Both combinations are held out: no model that ships was trained on them.
+# All combinations are held out: no model that ships was trained on them.
+EDIT = plan_edit(seed=2025, split="test", index=104)
 CUBES = Thing("cube", "orange", "small", "metal", count=2)
 CYLINDER = Thing("cylinder", "purple", "large", "rubber")
 PLAIN = Scene(
@@ -57,13 +60,32 @@ def pictures() -> Iterator[tuple[str, NDArray[np.uint8]]]:
     yield "right-but-blurred.png", apply_flaw(render(PLAIN, SIZE), "blur", 5, rng)
 
 
+def edit_pictures() -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yield file names and (H, W, 3) uint8 pictures: the one before the edit, then the edits."""
+    edit = render_edit(EDIT, size=SIZE)
+    yield "before.png", edit.source_image
+    for candidate, pixels in zip(edit.candidates, edit.images, strict=True):
+        yield f"{candidate.kind.replace(' ', '-')}.png", pixels
+
+
+def write(folder: Path, pictures: Iterator[tuple[str, NDArray[np.uint8]]]) -> list[str]:
+    """Save pictures and return their names."""
+    folder.mkdir(exist_ok=True)
+    names = []
+    for name, pixels in pictures:
+        Image.fromarray(pixels).save(folder / name, optimize=True)
+        names.append(name)
+    return names
+
+
 def main() -> None:
-    """Write the pictures and the rows that pair them with the prompt."""
-    rows = []
-    for name, pixels in pictures():
-        Image.fromarray(pixels).save(FOLDER / name, optimize=True)
-        rows.append(json.dumps({"prompt": PROMPT, "image": name}) + "\n")
-    (FOLDER / "samples.jsonl").write_text("".join(rows), encoding="utf-8")
+    """Write the pictures and the rows that pair them with their prompts."""
+    rows = [{"prompt": PROMPT, "image": name} for name in write(FOLDER, pictures())]
+    before, *edited = write(EDITS, edit_pictures())
+    edits = [{"prompt": EDIT.instruction, "image": name, "source_image": before} for name in edited]
+    for folder, lines in ((FOLDER, rows), (EDITS, edits)):
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (folder / "samples.jsonl").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -27,20 +27,36 @@ def test_example_rows_name_every_picture_under_one_prompt(folder: Path) -> None:
     assert len({sample.prompt for sample in samples}) == 1
 
 
-def test_example_pictures_are_small(folder: Path) -> None:
-    assert sum(path.stat().st_size for path in folder.iterdir()) < 300_000
+def test_example_edits_are_rows_of_one_source_and_one_instruction(folder: Path) -> None:
+    edits = folder.parent / "edits"
+    samples = [row for row in read_rows(edits / "samples.jsonl") if isinstance(row, Sample)]
+    assert {sample.sources for sample in samples} == {(str(edits / "before.png"),)}
+    assert sorted(
+        [*(str(sample.image) for sample in samples), str(edits / "before.png")]
+    ) == sorted(str(path) for path in edits.glob("*.png"))
+    assert len({sample.prompt for sample in samples}) == 1
+    assert len(samples) == 6
 
 
-def test_example_script_still_makes_these_pictures(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["images", "edits"])
+def test_example_pictures_are_small(folder: Path, name: str) -> None:
+    assert sum(path.stat().st_size for path in (folder.parent / name).iterdir()) < 400_000
+
+
+@pytest.mark.parametrize(("name", "makes"), [("images", "pictures"), ("edits", "edit_pictures")])
+def test_example_script_still_makes_these_pictures(folder: Path, name: str, makes: str) -> None:
     script = runpy.run_path(str(folder.parent / "make_images.py"))
-    made = dict(script["pictures"]())
-    assert {f"{name}" for name in made} == {path.name for path in folder.glob("*.png")}
-    for name, pixels in made.items():
-        kept = np.asarray(read_image(folder / name)).astype(float)
+    folder = folder.parent / name
+    made = dict(script[makes]())
+    assert set(made) == {path.name for path in folder.glob("*.png")}
+    for picture, pixels in made.items():
+        kept = np.asarray(read_image(folder / picture)).astype(float)
         # A renderer's last bit differs between machines.
-        assert np.abs(kept - pixels).mean() < 2, name
+        assert np.abs(kept - pixels).mean() < 2, picture
 
 
 def test_example_things_are_held_out(folder: Path) -> None:
-    scene = runpy.run_path(str(folder.parent / "make_images.py"))["PLAIN"]
-    assert {split_of(thing.combination) for thing in scene.things} == {"test"}
+    script = runpy.run_path(str(folder.parent / "make_images.py"))
+    scenes = [script["PLAIN"], *(candidate.state.scene for candidate in script["EDIT"].candidates)]
+    for scene in scenes:
+        assert {split_of(thing.combination) for thing in scene.things} == {"test"}
