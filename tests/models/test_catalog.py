@@ -63,7 +63,10 @@ def test_catalog_revisions_are_commits_or_main() -> None:
 
 def test_catalog_builtin_models_say_what_they_know() -> None:
     builtin = {row.name: row.note for row in catalog().values() if row.builtin}
-    assert set(builtin) == {"clip-mini", "ict-mini", "hp-mini", "ict-hp-mini"}
+    assert set(builtin) == {
+        *("clip-mini", "ict-mini", "hp-mini", "ict-hp-mini"),
+        *("editreward-mini", "hpsv3-mini"),
+    }
     assert all("synthetic scenes only" in note for note in builtin.values())
 
 

@@ -75,6 +75,12 @@ def test_builtin_stages_make_what_the_next_one_needs() -> None:
         ("labels", "ict-mini"),
         ("ict-mini", "hp-mini"),
         ("photographic", "hp-mini"),
+        ("clip-mini", "vision-mini"),
+        ("hp-mini", "vision-mini"),
+        ("edits", "vision-mini"),
+        ("vision-mini", "editreward-mini"),
+        ("editreward-mini", "hpsv3-mini"),
+        ("photographic", "hpsv3-mini"),
     ):
         assert names.index(earlier) < names.index(later)
     assert names[-1] == "install"

@@ -1,8 +1,9 @@
 """Make the models that ship with the package again, from nothing: `make builtin`.
 
 Stages, in order: scenes with captions, clip-mini, scenes as triplets, their labels, ict-mini,
-triplets with a photographic finish, hp-mini, and the copy into the package. A finished stage is
-not repeated; an interrupted one goes on where it stopped.
+triplets with a photographic finish, hp-mini, edits of scenes, vision-mini, editreward-mini,
+hpsv3-mini, and the copy into the package. A finished stage is not repeated; an interrupted one goes
+on where it stopped.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from rich.console import Console
 
 from visreward.data.scenes.write import write_captions, write_pick_high
+from visreward.data.scenes.write_edits import write_edits
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.loading import load_model
 from visreward.training.journal import shown
@@ -26,12 +28,12 @@ from visreward.training.recipe import load_config
 from visreward.training.run import train
 
 CAPTIONS, PICK_HIGH = Path("work/scenes-captions"), Path("work/scenes-pick-high")
-PHOTOGRAPHIC = Path("work/scenes-photographic")
-NUM_FAMILIES, NUM_TRIPLETS = 60_000, 24_000
-CAPTION_SEED, TRIPLET_SEED, PHOTOGRAPHIC_SEED = 11, 12, 13
+PHOTOGRAPHIC, EDITS = Path("work/scenes-photographic"), Path("work/scenes-edit")
+NUM_FAMILIES, NUM_TRIPLETS, NUM_EDITS = 60_000, 24_000, 24_000
+CAPTION_SEED, TRIPLET_SEED, PHOTOGRAPHIC_SEED, EDIT_SEED = 11, 12, 13, 14
 FINISH_SHARE = 0.7
-CAPTION_SIZE, TRIPLET_SIZE = 64, 128
-MODELS = ("clip-mini", "ict-mini", "hp-mini")
+CAPTION_SIZE, TRIPLET_SIZE, EDIT_SIZE = 64, 128, 96
+MODELS = ("clip-mini", "ict-mini", "hp-mini", "editreward-mini", "hpsv3-mini")
 PACKAGE_FOLDER = Path(__file__).resolve().parent.parent / "models" / "builtin"
 
 
@@ -78,6 +80,12 @@ def make_triplets(path: Path, *, seed: int, finish_share: float) -> Callable[[Co
     return stage
 
 
+def make_edits(console: Console) -> None:
+    """Write edits in EditReward's layout."""
+    with counted(console, "edits of scenes", NUM_EDITS) as progress:
+        write_edits(EDITS, num=NUM_EDITS, seed=EDIT_SEED, size=EDIT_SIZE, progress=progress)
+
+
 def make_labels(console: Console) -> None:
     """Label the triplets with clip-mini."""
     model = load_model("runs/clip-mini/model")
@@ -118,6 +126,10 @@ def stages(overrides: list[str]) -> list[tuple[str, Callable[[Console], None]]]:
             make_triplets(PHOTOGRAPHIC, seed=PHOTOGRAPHIC_SEED, finish_share=FINISH_SHARE),
         ),
         ("hp-mini", train_model("hp-mini", overrides)),
+        ("edits", make_edits),
+        ("vision-mini", train_model("vision-mini", overrides)),
+        ("editreward-mini", train_model("editreward-mini", overrides)),
+        ("hpsv3-mini", train_model("hpsv3-mini", overrides)),
         ("install", install),
     ]
 
