@@ -128,7 +128,7 @@ def test_train_vision_then_edits_starts_from_the_tower_that_was_trained(
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"freeze": {"text": True}}, "'editreward' is trained whole. Leave freeze out"),
+        ({"freeze": {"text": True}}, "of 'editreward' only the vision tower can be frozen"),
         ({"model": {"vlm": None}}, "is a vision-language model. Give model.vlm"),
         ({"model": {"tokenizer": None}}, "give model.backbone and model.tokenizer"),
         ({"model": {"backbone": {"model_type": "qwen3_vl"}}}, "has the keys .*vision_config"),

@@ -96,9 +96,10 @@ class ModelConfig(Strict):
 
 
 class FreezeConfig(Strict):
-    """Which parts keep their weights.
+    """Which parts keep their weights; of a vision-language model, `vision` alone can be chosen.
 
     Attributes:
+        vision: Whether the vision tower is frozen whole.
         vision_rate: Share of the vision layers, from the bottom, that is frozen.
         vision_embeddings: Whether embeddings and first layer norm are frozen too. The release
             leaves them trainable below frozen layers, which costs a full backward pass.
@@ -107,6 +108,7 @@ class FreezeConfig(Strict):
         projections: Whether both projections are frozen.
     """
 
+    vision: bool = False
     vision_rate: float = Field(default=0.0, ge=0, le=1)
     vision_embeddings: bool = False
     text_rate: float = Field(default=0.0, ge=0, le=1)

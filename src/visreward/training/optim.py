@@ -8,8 +8,8 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from visreward.core.errors import UsageError
-from visreward.models.base import RewardModel
 from visreward.models.clip.family import CLIPRewardModel
+from visreward.models.vlm.reward import VLMReward
 from visreward.training.config import FreezeConfig, OptimConfig
 
 
@@ -21,23 +21,26 @@ def frozen_layers(rate: float, num_layers: int) -> int:
     return int(rate * num_layers)
 
 
-def freeze(model: RewardModel, config: FreezeConfig) -> None:
+def freeze(model: CLIPRewardModel | VLMReward, config: FreezeConfig) -> None:
     """Switch gradients off for the parts that keep their weights.
 
     Raises:
-        UsageError: if a part of a model other than CLIP's is to be frozen.
+        UsageError: if a part is to be frozen that a vision-language model does not have.
     """
-    if not isinstance(model, CLIPRewardModel):
-        if config != FreezeConfig():
+    if isinstance(model, VLMReward):
+        if config != FreezeConfig(vision=config.vision):
             raise UsageError(
-                f"freeze is {config.model_dump(exclude_defaults=True)}, but '{model.kind}' is "
-                "trained whole. Leave freeze out."
+                f"freeze is {config.model_dump(exclude_defaults=True)}, but of '{model.kind}' only "
+                "the vision tower can be frozen. Leave out all but freeze.vision."
             )
+        model.backbone.model.visual.requires_grad_(requires_grad=not config.vision)
         return
     clip = model.backbone.clip
     vision = clip.vision_model
     layers = vision.encoder.layers
     parts: list[nn.Module] = [*layers[: frozen_layers(config.vision_rate, len(layers))]]
+    if config.vision:
+        parts.append(vision)
     if config.vision_embeddings:
         parts += [vision.embeddings, vision.pre_layrnorm]
     if config.projections:
