@@ -31,7 +31,30 @@ def test_catalog_released_row_has_a_layout_of_its_kind(name: str) -> None:
     row = catalog()[name]
     assert row.layout is not None
     assert LAYOUTS[row.layout].kind == row.kind
-    assert bool(row.hub_files()) != bool(row.parts)
+    assert not row.is_published or bool(row.hub_files()) != bool(row.parts)
+    needs_release = row.is_published and LAYOUTS[row.layout].release is not None
+    assert (row.release is not None) == needs_release
+
+
+def test_catalog_releases_stand_at_fixed_versions() -> None:
+    found = {row.name: row.release for row in catalog().values() if row.release is not None}
+    assert set(found) == {"hpsv3", "editreward-qwen2.5", "editreward-mimo"}
+    wheel, tree = found["hpsv3"], found["editreward-mimo"]
+    assert wheel.url.startswith("https://files.pythonhosted.org/packages/")
+    assert wheel.url.endswith(f"/{wheel.file}")
+    assert re.fullmatch("[0-9a-f]{64}", wheel.sha256 or "")
+    assert re.fullmatch("[0-9a-f]{64}", wheel.prompts_sha256 or "")
+    assert re.fullmatch("https://codeload.github.com/.*/zip/[0-9a-f]{40}", tree.url)
+    # Nobody here held this release's rating prompts, and the bytes of its archive may change.
+    assert tree.sha256 is None
+    assert tree.prompts_sha256 is None
+
+
+def test_catalog_model_without_published_weights_is_listed() -> None:
+    row = find_row("editreward-qwen3")
+    assert not row.is_published
+    assert not row.hub_files()
+    assert "import your own" in row.note
 
 
 @pytest.mark.parametrize("layout", list(LAYOUTS))

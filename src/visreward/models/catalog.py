@@ -32,6 +32,27 @@ class HubFiles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseArchive:
+    """The published archive of a release, and what of it a model needs.
+
+    Attributes:
+        file: What it is called on this machine.
+        url: Where it is published, at a fixed version.
+        config_name: Name of the model's training configuration in it.
+        sha256: Of the archive; None where its bytes are not promised.
+        num_bytes: Its size, or None likewise.
+        prompts_sha256: Digest of the rating prompts in it; None where we never held them.
+    """
+
+    file: str
+    url: str
+    config_name: str
+    sha256: str | None = None
+    num_bytes: int | None = None
+    prompts_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """Size of the weights in decimal gigabytes, by dtype."""
 
@@ -57,8 +78,10 @@ class CatalogRow:
         builtin: Whether the weights ship with the package.
         layout: The released layout of the weights, or None for built-in models.
         parts: Name of the model of each part; empty for a model of its own.
-        weights: The released weights, or None for built-in models and models made of parts.
+        weights: The released weights; None for built-in models, models made of parts, and models
+            of which no published checkpoint is known.
         backbone: Where configuration, tokenizer and image processor come from, or None likewise.
+        release: The archive with the rating prompts; None for CLIP models, and likewise.
     """
 
     name: str
@@ -76,6 +99,12 @@ class CatalogRow:
     parts: Mapping[str, str] = field(default_factory=dict)
     weights: HubFiles | None = None
     backbone: HubFiles | None = None
+    release: ReleaseArchive | None = None
+
+    @property
+    def is_published(self) -> bool:
+        """Return whether the model ships with the package or can be downloaded."""
+        return self.builtin or bool(self.parts) or self.weights is not None
 
     def hub_files(self) -> tuple[HubFiles, ...]:
         """Return all that is downloaded for the model itself, without that of its parts."""
@@ -111,6 +140,7 @@ def _row(values: dict[str, Any], tables: dict[str, Any]) -> CatalogRow:  # TOML 
             "memory_gb": Memory(**values["memory_gb"]),
             "weights": _hub_files(values.get("weights"), tables),
             "backbone": _hub_files(values.get("backbone"), tables),
+            "release": _release(values.get("release"), tables),
         }
     )
 
@@ -128,3 +158,13 @@ def _hub_files(
         revision=tables["revisions"][repo],
         files=tuple(tuple(entry.split(" | ")) for entry in listed),
     )
+
+
+def _release(
+    values: dict[str, Any] | None,  # TOML values
+    tables: dict[str, Any],  # TOML values
+) -> ReleaseArchive | None:
+    if values is None:
+        return None
+    own = {key: value for key, value in values.items() if key != "archive"}
+    return ReleaseArchive(**tables["releases"][values["archive"]], **own)

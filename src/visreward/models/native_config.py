@@ -22,6 +22,7 @@ _KEYS: Final = ("format_version", "model", "facts", "config", "parts", "origin")
 _NEEDED: Final = ("format_version", "model", "facts")
 # The revision is found when the folder is loaded, so that it can never be out of date.
 _FACTS: Final = tuple(entry.name for entry in fields(ModelFacts) if entry.name != "revision")
+_ORIGIN: Final = ("repo", "revision", "commit", "release")
 _PART_FOLDER: Final = re.compile(r"(\.\./)?[A-Za-z0-9][A-Za-z0-9._@-]*")
 
 
@@ -33,11 +34,17 @@ class Origin:
         repo: Name on the hub, `owner/name`.
         revision: What was asked for: a branch, a tag or a commit.
         commit: Which commit that was.
+        release: Address of the archive that the rating prompts were read from, or None.
     """
 
     repo: str
     revision: str
     commit: str
+    release: str | None = None
+
+    def to_dict(self) -> dict[str, str]:
+        """Return what is known, by name."""
+        return {key: value for key, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +87,7 @@ def write_config(config: NativeConfig, folder: Path) -> None:
     else:
         values["config"] = config.config
     if config.origin is not None:
-        values["origin"] = vars(config.origin)
+        values["origin"] = config.origin.to_dict()
     building = folder / f".{CONFIG_NAME}.building"
     building.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     building.replace(folder / CONFIG_NAME)
@@ -131,7 +138,7 @@ def _from_json(values: dict[str, Any], path: Path) -> NativeConfig:  # JSON valu
             )
     origin = values.get("origin")
     if origin is not None:
-        _check_keys(origin, path=path, known=("repo", "revision", "commit"))
+        _check_keys(origin, path=path, known=_ORIGIN, needed=_ORIGIN[:3])
     return NativeConfig(
         kind=values["model"],
         facts=_facts_from_json(values["facts"], path),

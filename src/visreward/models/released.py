@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from visreward.models.native_config import Origin
+    from visreward.models.vlm.release import KnownPrompts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class ReleasedSource:
         release: Source tree or wheel of the release, which holds the rating prompts of a
             vision-language model; None for CLIP models.
         config_name: Name of the release's training configuration; None takes its only one.
+        known_prompts: What the release's rating prompts must be; None takes them as they are.
         origin: Where the weights were downloaded from, or None.
     """
 
@@ -43,6 +45,7 @@ class ReleasedSource:
     backbone: Path
     release: Path | None = None
     config_name: str | None = None
+    known_prompts: KnownPrompts | None = None
     origin: Origin | None = None
 
 
@@ -55,12 +58,14 @@ class ImportReport:
         read: The files that were read, of the weights and of the backbone's configuration.
         left_out: Names of tensors and entries of the released files that the model has no use for.
         revision: Digest of the weights; those of the parts joined by `+`.
+        prompts_sha256: Digest of the rating prompts; None for CLIP models.
     """
 
     output: Path
     read: tuple[Path, ...]
     left_out: tuple[str, ...]
     revision: str
+    prompts_sha256: str | None = None
 
 
 def import_released(
@@ -86,8 +91,8 @@ def import_released(
         UnknownNameError: if the layout is unknown.
         ModelNotFoundError: if a file of the release or of the backbone is missing.
         UsageError: if `output` is there and may not be replaced, or the release is not given.
-        WeightsError: if the weights do not fit the backbone; UnsafePickleError if a pickle holds
-            more than tensors.
+        WeightsError: if the weights do not fit the backbone, or the rating prompts were changed;
+            UnsafePickleError if a pickle holds more than tensors.
     """
     wanted = find_layout(layout)
     facts = released_facts(name or layout)
@@ -143,7 +148,11 @@ def _import_one(
     vlm = None
     if layout.release is not None:
         vlm = read_vlm_source(
-            layout, backbone, release=source.release, config_name=source.config_name
+            layout,
+            backbone,
+            release=source.release,
+            config_name=source.config_name,
+            known=source.known_prompts,
         )
     work.mkdir(exist_ok=True)
     is_image_only = vlm is None and layout.text_cleaning is None
@@ -175,6 +184,7 @@ def _import_one(
         read=(*weights, *described),
         left_out=tuple(left_out),
         revision=weights_digest(work / WEIGHTS_NAME),
+        prompts_sha256=vlm.read.prompts.digest if vlm else None,
     )
 
 

@@ -170,3 +170,20 @@ def test_backbone_of_another_release_is_refused(release: Path) -> None:
         read(release, "qwen2_vl")
     with pytest.raises(UsageError, match="hpsv3 was not released on 'qwen3_vl'"):
         read_release(release, HPSV3, model_type="qwen3_vl")
+
+
+def test_damaged_archive_and_configuration_are_said(release: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(damaged, "w") as stream:
+        for path in release.rglob("*.*"):
+            stream.write(path, path.relative_to(release))
+    damaged.write_bytes(damaged.read_bytes().replace(b"Clean? ", b"Wrong? "))
+    with pytest.raises(WeightsError, match=r"dataset/prompts\.py cannot be unpacked.*CRC"):
+        read(damaged)
+    config = release / "EditReward/config/One.yaml"
+    config.write_text("rm_head_type: [ranknet")
+    with pytest.raises(WeightsError, match=r"config/One\.yaml is not YAML"):
+        read(release)
+    config.write_bytes(b"rm_head_type: \xff")
+    with pytest.raises(WeightsError, match=r"config/One\.yaml is not text"):
+        read(release)

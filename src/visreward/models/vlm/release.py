@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -72,6 +73,19 @@ HPSV3: Final = ReleaseSource(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnownPrompts:
+    """The digest that rating prompts must have.
+
+    Attributes:
+        sha256: As in `RatingPrompts.digest`.
+        source: Who says so.
+    """
+
+    sha256: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRelease:
     """What a release says about a model.
 
@@ -123,21 +137,32 @@ class _Files:
                 "prompts. Give the source tree of the release, or its wheel."
             )
         self.read_names.append(f"{self.package}/{name}")
-        return self._read(name).decode("utf-8")
+        try:
+            return self._read(name).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise WeightsError(
+                f"{self.path}: {name} is not text: {error}. Get the release again."
+            ) from error
 
 
 def _unzipped(path: Path, name: str) -> bytes:
     with zipfile.ZipFile(path) as archive:
         if archive.getinfo(name).file_size > _MAX_SOURCE_BYTES:
             raise WeightsError(f"{path}: {name} is over 1 MB. Give the release as published.")
-        return archive.read(name)
+        try:
+            return archive.read(name)
+        # RuntimeError: encrypted; NotImplementedError, one of its kind: an unknown compression.
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+            raise WeightsError(
+                f"{path}: {name} cannot be unpacked: {error}. Get the release again."
+            ) from error
 
 
 def _constants(text: str, where: str) -> dict[str, str]:
     """Return the string constants that a module's source assigns at its top level."""
     try:
         module = ast.parse(text)
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise WeightsError(f"{where} is not Python: {error}. Get the release again.") from error
     found = {}
     for node in module.body:
@@ -218,7 +243,12 @@ def _training_config(files: _Files, name: str | None) -> dict[str, Any]:  # YAML
             f"{files.path} has the configurations {', '.join(there) or '(none)'}. "
             "Name the one that belongs to the checkpoint with --config."
         )
-    values = yaml.safe_load(files.text(f"config/{name or there[0]}"))
+    try:
+        values = yaml.safe_load(files.text(f"config/{name or there[0]}"))
+    except yaml.YAMLError as error:
+        raise WeightsError(
+            f"{files.path}: config/{name or there[0]} is not YAML: {error}. Get the release again."
+        ) from error
     needed = {"rm_head_type", "min_pixels", "max_pixels", "output_dim"}
     if not isinstance(values, dict) or not needed <= set(values):
         missing = sorted(needed - set(values if isinstance(values, dict) else ()))

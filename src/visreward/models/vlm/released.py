@@ -14,7 +14,7 @@ from visreward.models.tensors import without_weights
 from visreward.models.vlm.backbone import FAMILIES
 from visreward.models.vlm.pixels import load_processor, processor_budget
 from visreward.models.vlm.rating_prompts import REWARD_TOKEN, load_tokenizer
-from visreward.models.vlm.release import ReadRelease, read_release
+from visreward.models.vlm.release import KnownPrompts, ReadRelease, read_release
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +54,12 @@ class EmptyVLM:
 
 
 def read_vlm_source(
-    layout: Layout, backbone: Path, *, release: Path | None, config_name: str | None = None
+    layout: Layout,
+    backbone: Path,
+    *,
+    release: Path | None,
+    config_name: str | None = None,
+    known: KnownPrompts | None = None,
 ) -> VLMSource:
     """Read all that an import needs beside the weights.
 
@@ -63,6 +68,7 @@ def read_vlm_source(
         backbone: Folder of the model that the release was trained from.
         release: The user's copy of the release.
         config_name: Name of the release's training configuration, or None for its only one.
+        known: What the rating prompts must be, or None.
 
     Raises:
         UsageError: if there is no release, or the backbone is none that it was trained from.
@@ -84,6 +90,11 @@ def read_vlm_source(
             "from as --backbone."
         )
     read = read_release(release, layout.release, model_type=kind, config_name=config_name)
+    if known is not None and read.prompts.digest != known.sha256:
+        raise WeightsError(
+            f"The rating prompts in {release} have the SHA-256 {read.prompts.digest}, expected "
+            f"{known.sha256}, {known.source}: they were changed. Get the release as published."
+        )
     files = tuple(release / name for name in read.files)
     return VLMSource(backbone=backbone, described=described, read=read, files=files)
 
