@@ -44,7 +44,7 @@ def test_list_as_table_names_every_model() -> None:
 def test_list_notices_an_imported_copy(tmp_path: Path) -> None:
     folder = tmp_path / "cache/models/ict@main"
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text("{}")
+    (folder / "config.json").write_text('{"format_version": 1}')
     files = {
         row["name"]: row["files"] for row in json.loads(run("list", "--format", "json").stdout)
     }

@@ -1,4 +1,4 @@
-"""visreward models: list, show and import reward models."""
+"""visreward models: list, show, pull and import reward models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from visreward.models.catalog import CatalogRow
 
-app = typer.Typer(help="List, show and import reward models.", no_args_is_help=True)
+app = typer.Typer(help="List, show, pull and import reward models.", no_args_is_help=True)
 
 
 class ListFormat(StrEnum):
@@ -87,6 +87,46 @@ def show_model(
         console.print(Markdown(card.read_text(encoding="utf-8")))
 
 
+@app.command("pull")
+def pull_model(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A model's name, from `visreward models list`.")
+    ],
+    *,
+    revision: Annotated[
+        str | None,
+        typer.Option(
+            "--revision", metavar="REV", help="Hub revision of the weights, not the catalog's."
+        ),
+    ] = None,
+) -> None:
+    """Download a model and import it, so that every command loads it by name.
+
+    Prints the model's folder on standard output.
+    """
+    from visreward.models.cache import has_copy
+    from visreward.models.catalog import find_row
+    from visreward.models.hub import obtain
+    from visreward.models.native_config import read_config
+    from visreward.models.release_archives import check_of_prompts, known_prompts
+
+    row = find_row(name)
+    if row.builtin:
+        typer.echo(f"'{name}' ships with the package; there is nothing to download.", err=True)
+        typer.echo(_folder(row))
+        return
+    was_here = has_copy(row, revision)
+    folder = obtain(row, revision=revision, agree=lambda plan: typer.echo(plan, err=True))
+    if was_here:
+        typer.echo(f"'{name}' is already here; nothing was downloaded.", err=True)
+    prompts = read_config(folder).prompts_sha256
+    if prompts is not None and row.release is not None:
+        known = known_prompts(row.release, folder=folder)
+        checked = check_of_prompts(prompts, [known] if known else [])
+        typer.echo(f"Rating prompts: SHA-256 {prompts}, {checked}.", err=True)
+    typer.echo(folder)
+
+
 @app.command("import")
 def import_model(
     layout: Annotated[
@@ -135,6 +175,7 @@ def import_model(
     ] = False,
 ) -> None:
     """Turn released weights into a native folder that every command loads."""
+    from visreward.models.release_archives import check_of_prompts, prompts_of_layout
     from visreward.models.released import ReleasedSource, import_released
 
     source = ReleasedSource(
@@ -145,25 +186,42 @@ def import_model(
         typer.echo(f"read      {path}")
     for name in report.left_out:
         typer.echo(f"left out  {name}")
+    if report.prompts_sha256 is not None:
+        known = prompts_of_layout(layout)
+        typer.echo(
+            f"prompts   {report.prompts_sha256}, {check_of_prompts(report.prompts_sha256, known)}"
+        )
     typer.echo(f"revision  {report.revision}")
     typer.echo(f"wrote     {report.output}")
 
 
 def _folder(row: CatalogRow) -> Path:
+    from visreward.models.cache import copy_folder
     from visreward.models.catalog import BUILTIN_FOLDER
-    from visreward.models.hub import copy_folder
 
     return BUILTIN_FOLDER / row.name if row.builtin else copy_folder(row)
 
 
 def _status(row: CatalogRow) -> str:
-    from visreward.models.catalog import find_row
+    from visreward.models.cache import has_copy, own_rows
 
-    rows = [find_row(part) for part in row.parts.values()] or [row]
-    is_there = all((_folder(part) / "config.json").is_file() for part in rows)
     if row.builtin:
+        is_there = all((_folder(own) / "config.json").is_file() for own in own_rows(row))
         return "built in" if is_there else "missing"
-    return "here" if is_there else "on the hub"
+    if has_copy(row):
+        return "here"
+    return "on the hub" if row.is_published else "to import"
+
+
+def _get_with(row: CatalogRow) -> str | None:
+    """Return the command that brings a model, or None where it ships with the package."""
+    from visreward.models.hub_files import import_command
+
+    if row.builtin:
+        return None
+    if row.is_published:
+        return f"visreward models pull {row.name}"
+    return import_command(row, output=str(_folder(row)))
 
 
 def _values(row: CatalogRow) -> dict[str, Any]:  # JSON values
@@ -184,6 +242,8 @@ def _values(row: CatalogRow) -> dict[str, Any]:  # JSON values
         "parts": dict(row.parts),
         "layout": row.layout,
         "hub": [f"{files.repo}@{files.revision}" for files in row.hub_files()],
+        "release": None if row.release is None else row.release.url,
+        "get_with": _get_with(row),
     }
 
 
@@ -201,7 +261,8 @@ def _native_values(folder: Path) -> dict[str, Any]:  # JSON values
         "fidelity": config.facts.fidelity,
         "licence": config.facts.licence,
         "parts": dict(config.parts),
-        "origin": None if config.origin is None else vars(config.origin),
+        "origin": None if config.origin is None else config.origin.to_dict(),
+        "prompts_sha256": config.prompts_sha256,
         "folder": str(folder),
     }
 

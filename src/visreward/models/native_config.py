@@ -65,6 +65,12 @@ class NativeConfig:
     parts: Mapping[str, str] = field(default_factory=dict)
     origin: Origin | None = None
 
+    @property
+    def prompts_sha256(self) -> str | None:
+        """Return the digest of the rating prompts, or None where there are none."""
+        digest = self.config.get("rating_prompts", {}).get("sha256")
+        return None if digest is None else str(digest)
+
 
 def is_native_folder(folder: Path) -> bool:
     """Return whether a folder has the config.json of a native folder."""
