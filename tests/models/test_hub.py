@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from visreward.models.catalog import catalog, find_row
+from visreward.models.catalog import find_row
 
 if TYPE_CHECKING:
-    from tests.models.conftest import TinyRelease
+    from tests.models.conftest import Loopback, TinyRelease
 
-COMMIT = "c0ffee" + "0" * 34
+COMMIT = "c0ffee" + "0" * 34  # what the loopback hub answers for "main"
 ICT, HP = "8y/ICT", "8y/HP"
 BACKBONE = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
-PINNED = {files.revision for row in catalog().values() for files in row.hub_files()} - {"main"}
 
 SCORE = """
 import json, sys
@@ -45,91 +40,6 @@ print(json.dumps(answers))
 """
 
 
-class HubHandler(BaseHTTPRequestHandler):
-    """The part of the hub's interface that a download uses."""
-
-    repos: ClassVar[dict[str, dict[str, Path]]] = {}
-    requests: ClassVar[list[str]] = []
-
-    def log_message(self, *arguments: object) -> None:
-        """Keep quiet."""
-
-    def do_HEAD(self) -> None:
-        self.answer()
-
-    def do_GET(self) -> None:
-        self.answer()
-
-    def answer(self) -> None:
-        path = unquote(urlsplit(self.path).path).strip("/")
-        self.requests.append(f"{self.command} {path}")
-        for repo, files in self.repos.items():
-            if path.startswith(f"api/models/{repo}/revision/"):
-                self.send_json(self.describe(repo, files, path), path)
-            elif path.startswith(f"api/models/{repo}/tree/"):
-                self.send_json(self.list_tree(files), path)
-            elif path.startswith(f"{repo}/resolve/"):
-                revision, name = path.removeprefix(f"{repo}/resolve/").split("/", 1)
-                if name in files:
-                    self.send_file(files[name], commit_of(revision))
-                else:
-                    self.send_missing("EntryNotFound")
-            else:
-                continue
-            return
-        self.send_missing("RepoNotFound")
-
-    @staticmethod
-    def describe(repo: str, files: dict[str, Path], path: str) -> object:
-        commit = commit_of(path.rsplit("/", 1)[1])
-        return {"id": repo, "sha": commit, "siblings": [{"rfilename": name} for name in files]}
-
-    @staticmethod
-    def list_tree(files: dict[str, Path]) -> object:
-        return [
-            {"type": "file", "path": name, "size": path.stat().st_size, "oid": digest(path)[:40]}
-            for name, path in files.items()
-        ]
-
-    def send_json(self, value: object, path: str) -> None:
-        if path.rsplit("/", 1)[1] not in {"main", "v2", COMMIT, *PINNED}:
-            self.send_missing("RevisionNotFound")
-            return
-        self.send_bytes(json.dumps(value).encode(), {"Content-Type": "application/json"})
-
-    def send_file(self, path: Path, commit: str) -> None:
-        content = path.read_bytes()
-        headers = {"ETag": f'"{digest(path)}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
-        span = self.headers.get("Range")
-        if span is None:
-            self.send_bytes(content, headers)
-            return
-        start = int(span.removeprefix("bytes=").split("-")[0])
-        headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        self.send_bytes(content[start:], headers, status=206)
-
-    def send_bytes(self, content: bytes, headers: dict[str, str], status: int = 200) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
-
-    def send_missing(self, code: str) -> None:
-        self.send_bytes(b"{}", {"X-Error-Code": code}, status=404)
-
-
-def commit_of(revision: str) -> str:
-    """Return the commit that a revision stands for: a pinned one is itself."""
-    return revision if revision in PINNED else COMMIT
-
-
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def files_in(folder: Path) -> dict[str, Path]:
     return {
         str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()
@@ -137,19 +47,16 @@ def files_in(folder: Path) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def hub(release: TinyRelease) -> Iterator[str]:
-    """Serve tiny releases under their real names; return the address."""
-    HubHandler.repos = {
+def hub(release: TinyRelease, start_loopback: Callable[[], Loopback]) -> Loopback:
+    """Serve tiny releases under their real names."""
+    hub = start_loopback()
+    hub.repos = {
         ICT: files_in(release.checkpoint / "ICT"),
         HP: files_in(release.checkpoint / "HP"),
         BACKBONE: files_in(release.backbone),
         "yuvalkirstain/PickScore_v1": {"README.md": release.backbone / "config.json"},
     }
-    server = ThreadingHTTPServer(("127.0.0.1", 0), HubHandler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
+    return hub
 
 
 def load_in_process(
@@ -185,10 +92,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def online(hub: str, home: Path) -> list[list[Any]]:
+def online(hub: Loopback, home: Path) -> list[list[Any]]:
     """Load models from the hub into an empty HF_HOME, once for all tests."""
     models = [("ict-hp", None), ("hpsv2", None), ("pickscore", None), ("ict", "no-such-tag")]
-    return load_in_process(models, home, HF_ENDPOINT=hub)
+    return load_in_process(models, home, HF_ENDPOINT=hub.address)
 
 
 def test_download_composite_scores_and_names_both_commits(online: list[list[Any]]) -> None:
@@ -204,10 +111,12 @@ def test_download_records_repository_revision_and_commit(
     assert config["origin"] == {"repo": ICT, "revision": "main", "commit": COMMIT}
 
 
-def test_download_takes_only_the_files_that_are_needed(online: list[list[Any]]) -> None:
-    fetched = {line.split("/resolve/")[0] for line in HubHandler.requests if "/resolve/" in line}
+def test_download_takes_only_the_files_that_are_needed(
+    online: list[list[Any]], hub: Loopback
+) -> None:
+    fetched = {line.split("/resolve/")[0] for line in hub.requests if "/resolve/" in line}
     assert fetched == {f"{kind} {repo}" for kind in ("HEAD", "GET") for repo in (ICT, HP, BACKBONE)}
-    backbone = [line for line in HubHandler.requests if line.startswith(f"GET {BACKBONE}/resolve")]
+    backbone = [line for line in hub.requests if line.startswith(f"GET {BACKBONE}/resolve")]
     assert not [line for line in backbone if line.endswith("model.safetensors")]
     assert len(set(backbone)) == 4
 
@@ -230,8 +139,10 @@ def test_download_unknown_revision_is_an_error(online: list[list[Any]]) -> None:
     assert "ict@no-such-tag" in text
 
 
-def test_load_again_offline_uses_the_copy(online: list[list[Any]], home: Path) -> None:
-    before = len(HubHandler.requests)
+def test_load_again_offline_uses_the_copy(
+    online: list[list[Any]], home: Path, hub: Loopback
+) -> None:
+    before = len(hub.requests)
     again = load_in_process(
         [("ict-hp", None), ("clipscore", None)],
         home,
@@ -239,7 +150,7 @@ def test_load_again_offline_uses_the_copy(online: list[list[Any]], home: Path) -
         HF_HUB_OFFLINE="1",
     )
     assert again[0] == online[0]
-    assert len(HubHandler.requests) == before
+    assert len(hub.requests) == before
     kind, text = again[1]
     assert kind == "ModelNotFoundError"
     assert text.startswith("Model 'clipscore' is not on this machine")

@@ -1,7 +1,7 @@
 """Files of one repository on the hub: which are needed, which are missing, and their download.
 
-Honours HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE, shows a progress bar, and goes on where an
-earlier download stopped.
+Files lie in the hub's own cache. Honours HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE, shows a progress
+bar, and goes on where an earlier download stopped.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from visreward.core.errors import ModelNotFoundError
 from visreward.models.cache import copy_folder
+from visreward.models.transfers import Transfer, receive
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -39,6 +40,8 @@ class NeededFiles:
         names: The files.
         missing: Size in bytes of each file that is not on this machine; None where the hub does
             not say it.
+        commit: Which commit the revision is.
+        sha256: Of each large file, as the hub says it.
         snapshot: Where they are, if the hub could not be asked but all of them are here.
     """
 
@@ -47,6 +50,8 @@ class NeededFiles:
     revision: str
     names: tuple[str, ...]
     missing: Mapping[str, int | None] = field(default_factory=dict)
+    commit: str | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
     snapshot: Snapshot | None = None
 
 
@@ -65,14 +70,23 @@ def find_needed(row: CatalogRow, source: HubFiles, *, revision: str) -> NeededFi
         info = HfApi().model_info(source.repo, revision=revision, files_metadata=True)
     except (OSError, HTTPError) as error:
         return _cached(row, source, revision, reason=first_line(error))
-    sizes = {entry.rfilename: entry.size for entry in info.siblings or ()}
+    siblings = info.siblings or ()
+    sizes = {entry.rfilename: entry.size for entry in siblings}
     names = tuple(_choose(row, source, revision, given, sizes) for given in source.files)
     missing = {
         name: sizes[name]
         for name in names
         if not isinstance(try_to_load_from_cache(source.repo, name, revision=info.sha), str)
     }
-    return NeededFiles(row=row, source=source, revision=revision, names=names, missing=missing)
+    return NeededFiles(
+        row=row,
+        source=source,
+        revision=revision,
+        names=names,
+        missing=missing,
+        commit=info.sha,
+        sha256={entry.rfilename: entry.lfs.sha256 for entry in siblings if entry.lfs is not None},
+    )
 
 
 def fetch(needed: NeededFiles) -> Snapshot:
@@ -80,6 +94,7 @@ def fetch(needed: NeededFiles) -> Snapshot:
 
     Raises:
         ModelNotFoundError: if a file cannot be downloaded.
+        WeightsError: if a large file is not what the hub says it is.
     """
     if needed.snapshot is not None:
         return needed.snapshot
@@ -88,12 +103,36 @@ def fetch(needed: NeededFiles) -> Snapshot:
 
     repo, names = needed.source.repo, list(needed.names)
     try:
+        _fetch_large(needed)
         path = Path(snapshot_download(repo, revision=needed.revision, allow_patterns=names))
     except (OSError, HTTPError) as error:
         raise _not_found(
             needed.row, needed.source, needed.revision, reason=first_line(error)
         ) from error
     return Snapshot(folder=path, commit=path.name)
+
+
+def _fetch_large(needed: NeededFiles) -> None:
+    """Bring large files into the hub's cache, where its client finds them by their SHA-256."""
+    from huggingface_hub import constants, hf_hub_url
+    from huggingface_hub.file_download import repo_folder_name
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # lazy there
+
+    repo = needed.source.repo
+    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model")
+    for name in needed.missing:
+        digest = needed.sha256.get(name)
+        if digest is not None:
+            receive(
+                Transfer(
+                    what=f"{repo}/{name}",
+                    url=hf_hub_url(repo, name, revision=needed.commit),
+                    target=folder / "blobs" / digest,
+                    hint=f"Run `visreward models pull {needed.row.name}` again.",
+                    sha256=digest,
+                    headers=build_hf_headers(),
+                )
+            )
 
 
 def _choose(

@@ -6,7 +6,6 @@ takes the place of scheme and host in each address, for a mirror of them.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import zipfile
 from typing import TYPE_CHECKING, Final
@@ -16,6 +15,7 @@ from visreward.core.errors import ModelNotFoundError, WeightsError
 from visreward.models.cache import read_copies, releases_folder
 from visreward.models.catalog import catalog
 from visreward.models.hub_files import first_line, import_command
+from visreward.models.transfers import Transfer, receive, sha256_of
 from visreward.models.vlm.release import KnownPrompts
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 MAX_ARCHIVE_BYTES: Final = 256 << 20
 """Releases are code and some pictures; the larger one of the two known ones has a few megabytes."""
-_TIMEOUT_S: Final = 60.0
-_CHUNK_BYTES: Final = 1 << 16
 
 
 def archive_path(archive: ReleaseArchive) -> Path:
@@ -84,100 +82,41 @@ def check_of_prompts(digest: str, known: Sequence[KnownPrompts]) -> str:
 def fetch_archive(row: CatalogRow) -> Path:
     """Return a model's release archive; download it where it is missing or damaged.
 
-    Shows a progress bar. A download that stopped goes on where the archive's SHA-256 is known.
-
     Raises:
         ModelNotFoundError: if it cannot be downloaded.
         WeightsError: if it is not the archive that it should be; then nothing is kept of it.
     """
-    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # lazy there
-
-    assert row.release is not None
-    path = archive_path(row.release)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(path.with_name(f".{path.name}.lock")):
-        if not path.is_file() or row.release.sha256 not in (None, _sha256(path)):
-            part = path.with_name(f".{path.name}.part")
-            _download(row, row.release, part)
-            _check(row, row.release, part)
-            part.replace(path)
-    return path
-
-
-def _download(row: CatalogRow, archive: ReleaseArchive, part: Path) -> None:
     # HTTPError is that of httpx, under whichever name the hub's client depends on it.
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
+    archive = row.release
+    assert archive is not None
+    path, by_hand = archive_path(archive), import_command(row)
+    if path.is_file() and archive.sha256 not in (None, sha256_of(path)):
+        path.unlink()
+    again = f"Run `visreward models pull {row.name}` again, or import a copy as published with"
+    transfer = Transfer(
+        what=f"The release of '{row.name}'",
+        url=archive_address(archive),
+        target=path,
+        hint=f"{again} `{by_hand}`.",
+        sha256=archive.sha256,
+        max_bytes=MAX_ARCHIVE_BYTES,
+    )
     try:
-        status = _receive(row, archive, part)
-        if status == 416:
-            # The part is as long as the whole, or longer.
-            part.unlink()
-            status = _receive(row, archive, part)
-        reason = None if status in (200, 206) else f"the server answered {status}"
+        receive(transfer)
     except (OSError, HTTPError) as error:
-        reason = first_line(error)
-    if reason is not None:
         raise ModelNotFoundError(
             f"The release of '{row.name}', which holds its rating prompts, could not be downloaded "
-            f"from {archive_address(archive)} ({reason}). Run `visreward models pull {row.name}` "
-            f"again, or bring that file to {archive_path(archive)}, or import by hand with "
-            f"`{import_command(row)}`, then load that DIR."
+            f"from {transfer.url} ({first_line(error)}). Run `visreward models pull {row.name}` "
+            f"again, or bring that file to {path}, or import by hand with `{by_hand}`, then load "
+            "that DIR."
+        ) from error
+    if not zipfile.is_zipfile(path):
+        found = f"{path.stat().st_size} bytes with the SHA-256 {sha256_of(path)}"
+        path.unlink()
+        raise WeightsError(
+            f"{transfer.what} from {transfer.url} is no zip file, but {found}. Nothing of it was "
+            f"kept. {transfer.hint}"
         )
-
-
-def _receive(row: CatalogRow, archive: ReleaseArchive, part: Path) -> int:
-    """Write an archive's bytes and return the status of the server's answer."""
-    from huggingface_hub import get_session
-    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]  # lazy there
-
-    # Without a known hash nobody would notice that the two halves are of different archives.
-    start = part.stat().st_size if archive.sha256 is not None and part.is_file() else 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-    address = archive_address(archive)
-    with get_session().stream("GET", address, headers=headers, timeout=_TIMEOUT_S) as response:
-        if response.status_code not in (200, 206):
-            return int(response.status_code)
-        done = start if response.status_code == 206 else 0
-        length = response.headers.get("Content-Length")
-        total = None if length is None else done + int(length)
-        with (
-            part.open("ab" if done else "wb") as stream,
-            tqdm(  # type: ignore[no-untyped-call]
-                desc=archive.file, total=total, initial=done, unit="B", unit_scale=True
-            ) as progress,
-        ):
-            for chunk in response.iter_bytes(_CHUNK_BYTES):
-                done += len(chunk)
-                if done > MAX_ARCHIVE_BYTES:
-                    break
-                stream.write(chunk)
-                progress.update(len(chunk))
-        if done > MAX_ARCHIVE_BYTES:
-            part.unlink()
-            raise WeightsError(
-                f"The release of '{row.name}' at {address} has over {MAX_ARCHIVE_BYTES >> 20} MB, "
-                f"which no release has. Import by hand with `{import_command(row)}`."
-            )
-        return int(response.status_code)
-
-
-def _check(row: CatalogRow, archive: ReleaseArchive, part: Path) -> None:
-    found = _sha256(part)
-    if archive.sha256 not in (None, found):
-        wrong = f"has the SHA-256 {found}, expected {archive.sha256}"
-    elif not zipfile.is_zipfile(part):
-        wrong = f"is no zip file: {part.stat().st_size} bytes with the SHA-256 {found}"
-    else:
-        return
-    part.unlink()
-    raise WeightsError(
-        f"The release of '{row.name}' from {archive_address(archive)} {wrong}. Nothing of it was "
-        f"kept. Run `visreward models pull {row.name}` again, or import a copy as published with "
-        f"`{import_command(row)}`."
-    )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return path

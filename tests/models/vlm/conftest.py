@@ -1,14 +1,19 @@
-"""Tiny vision-language reward models with random weights, one for each backbone."""
+"""Tiny vision-language reward models with random weights, and releases of them."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from visreward.core.types import Sample
@@ -144,3 +149,86 @@ def edits() -> list[Sample]:
         Sample(prompt="make it red", image=make_picture(3, (64, 64)), source_image=second),
         Sample(prompt="make it red", image=first, source_image=first),
     ]
+
+
+CONFIG = """
+rm_head_type: {head}
+rm_head_kwargs: {{num_layers: 2, hidden_size: 8}}
+pooling_strategy: mean
+max_pixels: 7056
+min_pixels: 3136
+use_special_tokens: true
+reward_token: special
+output_dim: 2
+"""
+EDIT_RELEASE = {
+    "EditReward/dataset/prompts.py": (
+        f"INSTRUCTION_EDIT_FOLLOWING = {EDIT_PROMPTS.templates['instruction_following']!r}\n"
+        f"INSTRUCTION_EDIT_QUALITY = {EDIT_PROMPTS.templates['visual_quality']!r}\n"
+        "raise RuntimeError('this file was run')\n"
+    ),
+    "EditReward/dataset/data_collator_qwen_edit.py": (
+        f"prompt_with_special_token = {EDIT_PROMPTS.suffix!r}\n"
+    ),
+    "EditReward/config/EditReward-Qwen2.5-7B-VL.yaml": CONFIG.format(head="ranknet_multi_head"),
+    "EditReward/config/EditReward-MiMo-VL-7B-SFT-2508.yaml": CONFIG.format(
+        head="ranknet_multi_head"
+    ),
+}
+IMAGE_RELEASE = {
+    "hpsv3/dataset/data_collator_qwen.py": (
+        f"INSTRUCTION = {IMAGE_PROMPTS.templates['overall']!r}\n"
+        f"prompt_with_special_token = {IMAGE_PROMPTS.suffix!r}\n"
+    ),
+    "hpsv3/config/HPSv3_7B.yaml": CONFIG.format(head="ranknet"),
+}
+
+
+@dataclass(frozen=True)
+class TinyVLMRelease:
+    """A tiny checkpoint in a released layout, and a release of it in our own words.
+
+    Attributes:
+        checkpoint: Folder of its weights.
+        backbone: Folder of its backbone, without weights.
+        texts: The files of the release.
+        prompts: The rating prompts in them.
+    """
+
+    checkpoint: Path
+    backbone: Path
+    texts: dict[str, str]
+    prompts: RatingPrompts
+
+
+def write_vlm_release(root: Path, *, kind: str, is_edit: bool) -> TinyVLMRelease:
+    """Write a tiny checkpoint and its backbone as the releases do."""
+    model = make_tiny(kind, is_edit=is_edit)
+    checkpoint, backbone = root / "checkpoint", root / "backbone"
+    checkpoint.mkdir(parents=True)
+    model.save_processors(backbone)
+    (backbone / "config.json").write_text(json.dumps(model.backbone.to_dict()))
+    head = r"rm_heads.head_\1." if is_edit else "rm_head."
+    tensors = {
+        re.sub(r"^heads\.(\d+)\.", head, name).removeprefix("backbone."): tensor.contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    save_file(tensors, checkpoint / ("model.safetensors" if is_edit else "HPSv3.safetensors"))
+    return TinyVLMRelease(
+        checkpoint=checkpoint,
+        backbone=backbone,
+        texts=EDIT_RELEASE if is_edit else IMAGE_RELEASE,
+        prompts=EDIT_PROMPTS if is_edit else IMAGE_PROMPTS,
+    )
+
+
+@pytest.fixture(scope="session")
+def edit_release(tmp_path_factory: pytest.TempPathFactory) -> TinyVLMRelease:
+    """Return a tiny EditReward on Qwen2.5-VL."""
+    return write_vlm_release(tmp_path_factory.mktemp("editreward"), kind="qwen2_5_vl", is_edit=True)
+
+
+@pytest.fixture(scope="session")
+def image_release(tmp_path_factory: pytest.TempPathFactory) -> TinyVLMRelease:
+    """Return a tiny HPSv3."""
+    return write_vlm_release(tmp_path_factory.mktemp("hpsv3"), kind="qwen2_vl", is_edit=False)
