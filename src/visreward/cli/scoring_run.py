@@ -150,11 +150,16 @@ def load_engine(choice: ModelChoice, *, default: str) -> ScoringEngine:
     """
     console = notes_console()
     name = choice.name or default
-    with console.status(f"Loading {escape(printable(name))}"):
-        from visreward.models.devices import DTYPES, is_native
-        from visreward.models.loading import load_model
+    loading = f"Loading {escape(printable(name))}"
+    with console.status(loading):
+        from visreward.models.devices import DTYPES, find_device, is_native
+        from visreward.models.loading import find_folder, load_model
         from visreward.scoring.engine import ScoringEngine
 
+        find_device(choice.device)
+    # The status line would paint over a question and over the bars of a download.
+    find_folder(name)
+    with console.status(loading):
         model = load_model(
             name,
             device=choice.device,
