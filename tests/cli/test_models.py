@@ -9,7 +9,7 @@ from torch import ones
 from typer.testing import CliRunner, Result
 
 from visreward.cli.models import app
-from visreward.core.errors import ModelNotFoundError, UnknownNameError
+from visreward.core.errors import ModelNotFoundError, UnknownNameError, UsageError
 from visreward.models.catalog import catalog
 from visreward.models.layouts import LAYOUTS
 
@@ -61,6 +61,42 @@ def test_show_name_prints_facts_and_links() -> None:
 
 def test_show_name_as_json_is_one_document() -> None:
     assert json.loads(run("show", "hp", "--format", "json").stdout)["needs_prompt"] is False
+
+
+def test_show_name_prints_the_command_that_brings_it(tmp_path: Path) -> None:
+    rows = {
+        name: json.loads(run("show", name, "--format", "json").stdout)
+        for name in ("hpsv3", "editreward-qwen3", "clip-mini")
+    }
+    assert rows["hpsv3"]["get_with"] == "visreward models pull hpsv3"
+    assert rows["hpsv3"]["release"].endswith("/hpsv3-1.0.0-py3-none-any.whl")
+    assert rows["clip-mini"]["get_with"] is None
+    own = rows["editreward-qwen3"]
+    assert own["files"] == "to import"
+    assert own["get_with"] == (
+        "visreward models import editreward --checkpoint DIR --backbone DIR --release PATH "
+        f"--config NAME.yaml --output {tmp_path / 'cache/models/editreward-qwen3'}"
+    )
+    assert "visreward models pull ict-hp" in run("show", "ict-hp").stdout
+
+
+def test_pull_builtin_model_says_that_it_ships() -> None:
+    result = run("pull", "clip-mini")
+    assert result.exit_code == 0
+    assert "ships with the package" in result.stderr
+    assert result.stdout.strip().endswith("builtin/clip-mini")
+
+
+def test_pull_misspelt_name_gets_the_nearest() -> None:
+    result = run("pull", "hpsv33")
+    assert isinstance(result.exception, UnknownNameError)
+    assert "Did you mean 'hpsv3'" in str(result.exception)
+
+
+def test_pull_revision_of_a_model_made_of_parts_is_refused() -> None:
+    result = run("pull", "ict-hp", "--revision", "v2")
+    assert isinstance(result.exception, UsageError)
+    assert "made of ict and hp, which have revisions of their own" in str(result.exception)
 
 
 def test_show_folder_prints_facts_and_card(tmp_path: Path) -> None:

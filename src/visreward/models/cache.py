@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from visreward.core.errors import ModelNotFoundError, WeightsError
-from visreward.models.catalog import CatalogRow, find_row
+from visreward.models.catalog import CatalogRow, ReleaseArchive, find_row
 from visreward.models.native_config import NativeConfig, is_native_folder, read_config
 
 
@@ -19,9 +19,9 @@ def cache_folder() -> Path:
     return _base() / "models"
 
 
-def releases_folder() -> Path:
-    """Return the folder of downloaded release archives; it need not exist."""
-    return _base() / "releases"
+def archive_path(archive: ReleaseArchive) -> Path:
+    """Return where a release archive is kept, whether it is there or not."""
+    return _base() / "releases" / archive.file
 
 
 def _base() -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visreward.core.errors import ModelNotFoundError, UsageError, VisrewardError
-from visreward.models.cache import copy_folder, own_rows
+from visreward.models.cache import archive_path, copy_folder, own_rows
 from visreward.models.downloads import Download, DownloadPlan, ask_or_note
 from visreward.models.hub_files import NeededFiles, fetch, find_needed, import_command
 from visreward.models.native_config import Origin, is_native_folder
@@ -93,7 +93,7 @@ def _find(row: CatalogRow, revision: str | None) -> _Missing:
 
 def _downloads(missing: list[_Missing]) -> tuple[Download, ...]:
     """Return what is downloaded, repository by repository; models may share one."""
-    from visreward.models.release_archives import archive_address, archive_path, known_prompts
+    from visreward.models.release_archives import archive_address, known_prompts
 
     files: dict[str, dict[str, int | None]] = {}
     archives = {}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visreward.core.errors import ModelNotFoundError
-from visreward.models.cache import copy_folder
+from visreward.models.cache import archive_path, copy_folder
 from visreward.models.transfers import Transfer, receive
 
 if TYPE_CHECKING:
@@ -183,12 +183,15 @@ def _not_found(
 
     asked = revision if source is row.weights else None
     downloads = " and ".join(f"`{_download_command(needed)}`" for needed in row.hub_files())
+    release = ""
+    if row.release is not None:
+        release = f", with {row.release.url} as {archive_path(row.release)}"
     return ModelNotFoundError(
         f"Model '{row.name}' is not on this machine and {source.repo} could not be downloaded "
         f"({reason}); looked for a copy in {copy_folder(row, asked)} and for the files in "
         f"{constants.HF_HUB_CACHE}. Bring it in one of two ways: run {downloads} where there is a "
-        f"network and copy {constants.HF_HUB_CACHE} here, or bring the released files into folders "
-        f"of your own and run `{import_command(row)}`, then load that DIR."
+        f"network and copy {constants.HF_HUB_CACHE} here{release}, or bring the released files "
+        f"into folders of your own and run `{import_command(row)}`, then load that DIR."
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from visreward.core.errors import ModelNotFoundError, WeightsError
-from visreward.models.cache import read_copies, releases_folder
+from visreward.models.cache import archive_path, read_copies
 from visreward.models.catalog import catalog
 from visreward.models.hub_files import first_line, import_command
 from visreward.models.transfers import Transfer, receive, sha256_of
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 
 MAX_ARCHIVE_BYTES: Final = 256 << 20
 """Releases are code and some pictures; the larger one of the two known ones has a few megabytes."""
-
-
-def archive_path(archive: ReleaseArchive) -> Path:
-    """Return where an archive is kept, whether it is there or not."""
-    return releases_folder() / archive.file
 
 
 def archive_address(archive: ReleaseArchive) -> str:

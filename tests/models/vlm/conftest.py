@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +232,11 @@ def edit_release(tmp_path_factory: pytest.TempPathFactory) -> TinyVLMRelease:
 def image_release(tmp_path_factory: pytest.TempPathFactory) -> TinyVLMRelease:
     """Return a tiny HPSv3."""
     return write_vlm_release(tmp_path_factory.mktemp("hpsv3"), kind="qwen2_vl", is_edit=False)
+
+
+@pytest.fixture(scope="session")
+def qwen3_release(tmp_path_factory: pytest.TempPathFactory) -> TinyVLMRelease:
+    """Return a tiny EditReward on Qwen3-VL, whose collator takes the suffix from the other one."""
+    written = write_vlm_release(tmp_path_factory.mktemp("qwen3"), kind="qwen3_vl", is_edit=True)
+    collator = {"EditReward/dataset/data_collator_qwen3_edit.py": "import nothing_of_it\n"}
+    return replace(written, texts=written.texts | collator)

@@ -422,3 +422,43 @@ def test_pull_model_without_a_published_checkpoint_says_how_to_import_one(
     with pytest.raises(ModelNotFoundError, match="no published checkpoint"):
         load_model("editreward-qwen3")
     assert "No published checkpoint" in str(failed("editreward-qwen3", "--revision", "main"))
+
+
+def test_import_into_the_folder_of_an_unpublished_model_makes_its_name_load(
+    hub: Loopback, qwen3_release: TinyVLMRelease, edits: list[Sample], tmp_path: Path
+) -> None:
+    release = tmp_path / "own.zip"
+    release.write_bytes(zipped(qwen3_release.texts, "tree"))
+    result = CliRunner().invoke(
+        app,
+        [
+            *("import", "editreward", "--checkpoint", str(qwen3_release.checkpoint)),
+            *("--backbone", str(qwen3_release.backbone), "--release", str(release)),
+            *("--config", "EditReward-Qwen2.5-7B-VL.yaml"),
+            *("--output", str(tmp_path / "cache/models/editreward-qwen3")),
+        ],
+    )
+    assert result.exit_code == 0, result.exception
+    digest = qwen3_release.prompts.digest
+    assert f"prompts   {digest}, not checked against a known digest" in result.stdout
+    assert len(load_model("editreward-qwen3").score(edits)) == len(edits)
+    assert pull("editreward-qwen3").exit_code == 0
+
+
+def test_import_by_hand_says_whether_the_rating_prompts_are_the_published_ones(
+    image_release: TinyVLMRelease, tmp_path: Path
+) -> None:
+    (tmp_path / "own.zip").write_bytes(zipped(image_release.texts, "tree"))
+    result = CliRunner().invoke(
+        app,
+        [
+            *("import", "hpsv3", "--checkpoint", str(image_release.checkpoint)),
+            *("--backbone", str(image_release.backbone)),
+            *("--release", str(tmp_path / "own.zip"), "--output", str(tmp_path / "model")),
+        ],
+    )
+    assert result.exit_code == 0, result.exception
+    published = (
+        f"not those of {release_of(HPSV3).file}, which are {release_of(HPSV3).prompts_sha256}"
+    )
+    assert f"prompts   {image_release.prompts.digest}, {published}" in result.stdout
