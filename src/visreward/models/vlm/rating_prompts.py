@@ -7,6 +7,7 @@ Shape letters: L tokens.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import string
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 REWARD_TOKEN: Final = "<|Reward|>"  # noqa: S105  a token of the vocabulary
 FIELD: Final = "text_prompt"
+MAX_KNOWN_PROMPTS: Final = 1024
+"""How many conversations are remembered as tokens."""
 
 _SENTINEL: Final = "\ue000the user's words\ue001"
 _IMAGE: Final = "<|image_pad|>"
@@ -126,6 +129,8 @@ class ChatInputs:
                 )
             self.reward_id = known[REWARD_TOKEN]
         self._frames: dict[int, tuple[str, str]] = {}
+        # All candidates of one instruction ask the same.
+        self._tokens = functools.lru_cache(maxsize=MAX_KNOWN_PROMPTS)(self._tokenise)
 
     def _frame(self, num_images: int) -> tuple[str, str]:
         """Return what the chat template puts before and after the user's words."""
@@ -161,7 +166,10 @@ class ChatInputs:
         return [*before, self.reward_id, *self._ids(rest, is_markup=False)], len(before)
 
     def tokens(self, dimension: str, prompt: str, *, num_images: int) -> TokenPieces:
-        """Return a whole conversation, cut at its images."""
+        """Return a whole conversation, cut at its images; those asked for last are remembered."""
+        return self._tokens(dimension, prompt, num_images)
+
+    def _tokenise(self, dimension: str, prompt: str, num_images: int) -> TokenPieces:
         before, after = self._frame(num_images)
         *heads, last = (self._ids(part, is_markup=True) for part in before.split(_IMAGE))
         asked, reward_at = self.words(dimension, prompt)
