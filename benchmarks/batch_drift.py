@@ -1,5 +1,8 @@
 """How far a model's scores move with the batch size: ordinarily, and batch-invariant.
 
+The candidate edits of a vision-language model go through its backbone as one tree of tokens, so
+its batch size says how large the trees are; batch-invariant, each candidate is a tree of its own.
+
 Run: python benchmarks/batch_drift.py [--model ict-hp-mini] [--dtype float32|bfloat16|float16]
      [--device cpu] [--num-images 16] [--output FILE.json]
 """
@@ -13,9 +16,23 @@ from PIL import Image
 
 from record import write_run
 from visreward import Sample, load_model
+from visreward.data.scenes.edits import plan_edit, render_edit
 from visreward.data.scenes.triplets import make_triplet
 
 BATCH_SIZES = (1, 2, 3, 5, 8, 16)
+
+
+def edits(num: int) -> list[Sample]:
+    """Return candidate edits of the synthetic world, those of one source together."""
+    found: list[Sample] = []
+    while len(found) < num:
+        edit = render_edit(plan_edit(seed=2, split="test", index=len(found)), size=128)
+        source = Image.fromarray(edit.source_image)
+        found += [
+            Sample(prompt=edit.instruction, image=Image.fromarray(image), source_image=source)
+            for image in edit.images
+        ]
+    return found[:num]
 
 
 def samples(num: int) -> list[Sample]:
@@ -37,7 +54,8 @@ def main() -> None:
     parser.add_argument("--num-images", type=int, default=16)
     parser.add_argument("--output", help="JSON file to write")
     options = parser.parse_args()
-    given = samples(options.num_images)
+    needs_source = load_model(options.model).facts.needs_source
+    given = (edits if needs_source else samples)(options.num_images)
     moved, spread = {}, 0.0
     for name, invariant in (("ordinary", False), ("batch-invariant", True)):
         runs = []

@@ -242,6 +242,25 @@ def test_score_source_image_is_passed_on(call: Call, models: Path, pictures: lis
     assert "source image was given" in item["error"]
 
 
+def test_score_without_a_model_takes_the_one_for_edits_where_a_source_is_given(
+    call: Call, project_dir: Path, pictures: list[str]
+) -> None:
+    edits = project_dir / "examples" / "edits"
+    given = ("--source", edits / "before.png", "-p", "replace the green star with a red cone")
+    alone = call("score", edits / "right.png", edits / "untouched.png", *given, "--format", "json")
+    assert alone.exit_code == 0, alone.stderr
+    found = document(alone)
+    assert found["model"]["name"] == "editreward-mini"
+    assert all(item["sigma"] > 0 for item in found["items"])
+    from_file = document(call("score", "--input", edits / "samples.jsonl", "--format", "json"))
+    assert from_file["model"] == found["model"]
+    by_image = {Path(item["image"]).name: item["score"] for item in from_file["items"]}
+    for item in found["items"]:
+        assert by_image[Path(item["image"]).name] == pytest.approx(item["score"], abs=1e-4)
+    images = document(call("score", *pictures, "-p", "a red ball", "--format", "json"))
+    assert images["model"]["name"] == "ict-hp-mini"
+
+
 def test_score_prompt_that_is_cut_is_said_beside_the_scores(
     call: Call, models: Path, pictures: list[str]
 ) -> None:
