@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from visreward.core.types import Sample
 from visreward.losses.bradley_terry import bradley_terry_loss
 from visreward.losses.uncertainty import uncertainty_loss
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.batches import Batch, read_rows
+from visreward.training.batches import Batch, Row, read_rows
 from visreward.training.build import build_model
 from visreward.training.config import PairwiseConfig, TrainConfig
 from visreward.training.feeds import Feed
@@ -200,3 +201,40 @@ def test_pairwise_language_loss_is_the_mean_surprise_at_the_words_behind_the_ima
         surprises.append(sum(surprise) / len(surprise))
     expected = 0.5 * sum(surprises) / len(surprises)
     assert (spoken.loss - silent.loss).item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_pairwise_caption_families_compare_images_and_captions_both_ways(
+    edit_recipe: MakeRecipe, captions: Path
+) -> None:
+    recipe = edit_recipe(kind="hpsv3", data={"format": "captions", "path": captions})
+    model = build(recipe)
+    batch = first_batch(recipe, model, batch_size=2)
+    config = PairwiseConfig(name="pairwise", loss="bradley-terry", other_prompt_weight=0.5)
+    by_image: list[float] = []
+    by_prompt: list[float] = []
+    right: list[bool] = []
+    for row in batch.rows:
+        prompts, images = row.prompts, row.images
+        pairs = [Sample(prompt=prompt, image=image) for prompt in prompts for image in images]
+        values = [score.value for score in model.score(pairs)]
+        score = {(n // 4, n % 4): value for n, value in enumerate(values)}
+        assert len(set(prompts)) == 4
+        for one in range(4):
+            for other in set(range(4)) - {one}:
+                by_image.append(score[one, one] - score[one, other])
+                by_prompt.append(score[one, one] - score[other, one])
+        right += [gap > 0 for gap in by_image[-12:]]
+    found = PairwiseObjective(model, config)(batch)
+    losses = [
+        -functional.logsigmoid(torch.tensor(gaps)).mean().item() for gaps in (by_image, by_prompt)
+    ]
+    assert found.loss.item() == pytest.approx(losses[0] + 0.5 * losses[1], abs=2e-5)
+    assert found.accuracy.item() == pytest.approx(sum(right) / len(right))
+
+
+def test_row_captions_that_are_equal_are_one_comparison() -> None:
+    images = tuple(Path(f"{number}.png") for number in range(3))
+    row = Row(images=images, prompts=("a cube", "a ball", "a cube"))
+    first, second = row.comparisons()
+    assert (first.prompt, first.overall, first.best) == ("a cube", (1.0, 0.0, 1.0), 0)
+    assert (second.prompt, second.overall, second.best) == ("a ball", (0.0, 1.0, 0.0), 1)

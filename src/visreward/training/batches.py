@@ -26,6 +26,27 @@ TRIPLET_OVERALL: Final = (1.0, 2.0, 3.0)
 """How good losing, winning and refined image of a triplet are, as a whole."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What is known of the images of a row under one prompt.
+
+    Attributes:
+        prompt: The text asked for.
+        overall: How good each of N images is as a whole; higher is better.
+        dimensions: How good it is on each of K dimensions; empty where that is not known.
+    """
+
+    prompt: str
+    overall: tuple[float, ...]
+    dimensions: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def best(self) -> int:
+        """Return the image that is best on the first dimension, or as a whole."""
+        values = [each[0] for each in self.dimensions] or list(self.overall)
+        return values.index(max(values))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One row of a data set.
@@ -52,6 +73,20 @@ class Row:
     def files(self) -> tuple[Path, ...]:
         """Return all image files: the sources, then the images."""
         return (*self.sources, *self.images)
+
+    def comparisons(self) -> list[Comparison]:
+        """Return what is known of the images: under the first prompt, or under each caption.
+
+        A caption is true of the images that have it, and wrong for all others of its family.
+        """
+        if self.overall:
+            return [
+                Comparison(prompt=self.prompts[0], overall=self.overall, dimensions=self.dimensions)
+            ]
+        return [
+            Comparison(prompt=prompt, overall=tuple(float(p == prompt) for p in self.prompts))
+            for prompt in dict.fromkeys(self.prompts)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,12 @@
 """The training stage of vision-language reward models: pairs of images, by dimension and overall.
 
-Shape letters: B rows, M images of all rows, K dimensions, P pairs.
+Shape letters: B rows, K dimensions, P pairs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
@@ -19,15 +20,35 @@ from visreward.models.heads import fuse
 from visreward.models.vlm.inputs import VLMBatch
 from visreward.models.vlm.reward import VLMReward
 from visreward.models.vlm.sequences import PlacedImage, TokenSequence
-from visreward.training.batches import Batch, Row
+from visreward.training.batches import Batch, Comparison, Row
 from visreward.training.config import PairwiseConfig
 from visreward.training.objectives import Objective, StepOutput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """One comparison of a batch.
+
+    Attributes:
+        row: Which row it belongs to.
+        start: Number of its first image; images are counted through all comparisons.
+        known: What is known.
+    """
+
+    row: int
+    start: int
+    known: Comparison
+
+    @property
+    def best(self) -> int:
+        """Return the number of its best image."""
+        return self.start + self.known.best
 
 
 class PairwiseObjective(Objective):
     """A loss for every two images of a row that differ, on each dimension and on the fused score.
 
-    All images and rating prompts of a row go through the backbone as one tree.
+    All images, prompts and rating prompts of a row go through the backbone as one tree.
     """
 
     primary = "accuracy"
@@ -45,27 +66,30 @@ class PairwiseObjective(Objective):
 
     def forward(self, batch: Batch) -> StepOutput:
         """Return the weighted loss, and how often the fused score orders a pair rightly."""
-        best = _best_images(batch.rows)
-        has_others = self.config.other_prompt_weight > 0 and len(batch.rows) > 1
-        others = _other_prompts(batch.rows, best) if has_others else []
-        lined_up = _lined_up(self.vlm, batch, others)
+        questions = _questions(batch.rows)
+        num_images = questions[-1].start + len(questions[-1].known.overall)
+        others = _other_prompts(questions) if self.config.other_prompt_weight > 0 else []
+        lined_up = _lined_up(self.vlm, batch, questions, others)
         num_templates = len(self.vlm.inputs.dimensions)
-        said = [num_templates * image for image in best] if self.config.language_weight > 0 else []
-        reading = self.vlm.read(lined_up, keep=said)
-        logits = reading.logits
-        num_images = len(logits) - len(others)
-        fused = fuse(logits[:num_images], self.vlm.inputs.settings.fusion)
-        overall = _pairs([row.overall for row in batch.rows])
+        said = [num_templates * question.best for question in questions]
+        reading = self.vlm.read(lined_up, keep=said if self.config.language_weight > 0 else [])
+        logits = reading.logits[:num_images]
+        fused = fuse(logits, self.vlm.inputs.settings.fusion)
+        overall = _overall_pairs(questions)
         loss = self.config.overall_weight * self._loss(fused, overall)
-        for number in range(_num_dimensions(batch.rows)):
-            pairs = _pairs([[each[number] for each in row.dimensions] for row in batch.rows])
+        for number in range(_num_dimensions(questions)):
+            pairs = _dimension_pairs(questions, number)
             loss = loss + self.config.dimension_weight * self._loss(logits[:, number], pairs)
-        if others:
-            own = [image for image, _ in others]
-            pairs = torch.tensor([own, [*range(num_images, len(logits))]]).T
-            loss = loss + self.config.other_prompt_weight * self._loss(logits[:, 0], pairs)
-        for number in said:
-            spoken = self._language_loss(reading.states[number], lined_up.sequences[number])
+        if self.config.other_prompt_weight > 0:
+            pairs = torch.tensor(
+                [(image, num_images + number) for number, (image, _) in enumerate(others)]
+                + _rival_prompts(questions),
+                dtype=torch.int64,
+            ).view(-1, 2)
+            spoken = self._loss(reading.logits[:, 0], pairs)
+            loss = loss + self.config.other_prompt_weight * spoken
+        for number, states in reading.states.items():
+            spoken = self._language_loss(states, lined_up.sequences[number])
             loss = loss + self.config.language_weight / len(said) * spoken
         return StepOutput(loss=loss, accuracy=_accuracy(fused[:, 0].detach(), overall))
 
@@ -98,40 +122,62 @@ class PairwiseObjective(Objective):
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         """Return each row's share of pairs in the right order: overall, and by dimension."""
-        logits = self.vlm.logits(_lined_up(self.vlm, batch, []))
+        questions = _questions(batch.rows)
+        logits = self.vlm.logits(_lined_up(self.vlm, batch, questions, []))
         fused = fuse(logits, self.vlm.inputs.settings.fusion)[:, 0]
         found: dict[str, list[Tensor]] = {}
-        start = 0
-        for row in batch.rows:
-            part = slice(start, start + len(row.images))
-            start = part.stop
-            found.setdefault("accuracy", []).append(_accuracy(fused[part], _pairs([row.overall])))
-            for number in range(_num_dimensions([row])):
-                pairs = _pairs([[each[number] for each in row.dimensions]])
+        for row in range(len(batch.rows)):
+            own = [question for question in questions if question.row == row]
+            found.setdefault("accuracy", []).append(_accuracy(fused, _overall_pairs(own)))
+            for number in range(_num_dimensions(own)):
                 name = f"{self.vlm.inputs.dimensions[number]}_accuracy"
-                found.setdefault(name, []).append(_accuracy(logits[part, number, 0], pairs))
+                share = _accuracy(logits[:, number, 0], _dimension_pairs(own, number))
+                found.setdefault(name, []).append(share)
         return {name: torch.stack(values) for name, values in found.items()}
 
 
-def _num_dimensions(rows: Sequence[Row]) -> int:
-    """Return K, or 0 where a row is rated as a whole only."""
-    return min(len(row.dimensions[0]) if row.dimensions else 0 for row in rows)
-
-
-def _pairs(ratings: Sequence[Sequence[float]]) -> Tensor:
-    """Return (P, 2) int64: of every two images of a row that differ, the better and the worse.
-
-    Images are counted through all rows.
-    """
-    found: list[tuple[int, int]] = []
+def _questions(rows: Sequence[Row]) -> list[_Question]:
+    """Return the comparisons of all rows, in order."""
+    found: list[_Question] = []
     start = 0
-    for row in ratings:
-        found += [
-            (start + better, start + worse)
-            for better, worse in permutations(range(len(row)), 2)
-            if row[better] > row[worse]
+    for number, row in enumerate(rows):
+        for known in row.comparisons():
+            found.append(_Question(row=number, start=start, known=known))
+            start += len(known.overall)
+    return found
+
+
+def _num_dimensions(questions: Sequence[_Question]) -> int:
+    """Return K, or 0 where images are rated as a whole only."""
+    rated = [question.known.dimensions for question in questions]
+    return min(len(each[0]) if each else 0 for each in rated)
+
+
+def _overall_pairs(questions: Sequence[_Question]) -> Tensor:
+    return _pairs([(question.start, question.known.overall) for question in questions])
+
+
+def _dimension_pairs(questions: Sequence[_Question], number: int) -> Tensor:
+    return _pairs(
+        [
+            (question.start, [each[number] for each in question.known.dimensions])
+            for question in questions
         ]
-        start += len(row)
+    )
+
+
+def _pairs(ratings: Sequence[tuple[int, Sequence[float]]]) -> Tensor:
+    """Return (P, 2) int64: of every two images that differ, the better and the worse.
+
+    Args:
+        ratings: For each comparison the number of its first image, and its ratings.
+    """
+    found = [
+        (start + better, start + worse)
+        for start, values in ratings
+        for better, worse in permutations(range(len(values)), 2)
+        if values[better] > values[worse]
+    ]
     return torch.tensor(found, dtype=torch.int64).view(-1, 2)
 
 
@@ -143,44 +189,50 @@ def _accuracy(scores: Tensor, pairs: Tensor) -> Tensor:
     return (better > worse).float().mean()
 
 
-def _best_images(rows: Sequence[Row]) -> list[int]:
-    """Return the best image of each row on the first dimension, counted through all rows."""
-    found: list[int] = []
-    start = 0
-    for row in rows:
-        values = [each[0] for each in row.dimensions] or list(row.overall)
-        found.append(start + values.index(max(values)))
-        start += len(row.images)
-    return found
-
-
-def _other_prompts(rows: Sequence[Row], best: Sequence[int]) -> list[tuple[int, str]]:
-    """Return for each row its best image and the next row's prompt, where that is another one."""
-    neighbours = [*rows[1:], rows[0]]
+def _rival_prompts(questions: Sequence[_Question]) -> list[tuple[int, int]]:
+    """Return pairs of one image under two prompts of its row: its own, and one it fits less."""
     return [
-        (image, neighbour.prompts[0])
-        for row, neighbour, image in zip(rows, neighbours, best, strict=True)
-        if row.prompts[0] != neighbour.prompts[0]
+        (question.best, rival.start + question.known.best)
+        for question, rival in permutations(questions, 2)
+        if question.row == rival.row
+        and question.known.overall[question.known.best] > rival.known.overall[question.known.best]
     ]
 
 
-def _lined_up(model: VLMReward, batch: Batch, others: Sequence[tuple[int, str]]) -> VLMBatch:
+def _other_prompts(questions: Sequence[_Question]) -> list[tuple[int, str]]:
+    """Return the best image of each row with one prompt, and the prompt of the next such row.
+
+    Left out where both prompts are the same.
+    """
+    rows = [question.row for question in questions]
+    lone = [question for question in questions if rows.count(question.row) == 1]
+    return [
+        (question.best, neighbour.known.prompt)
+        for question, neighbour in zip(lone, [*lone[1:], *lone[:1]], strict=True)
+        if question.known.prompt != neighbour.known.prompt
+    ]
+
+
+def _lined_up(
+    model: VLMReward,
+    batch: Batch,
+    questions: Sequence[_Question],
+    others: Sequence[tuple[int, str]],
+) -> VLMBatch:
     """Return the sequences of all images under their prompts, then of some under other ones."""
     assert batch.pixels is not None, "a vision-language model is trained on pixels"
     inputs = model.inputs
-    images: list[Tensor] = []
+    images = [image for row in batch.pixels for image in row]
+    placed = iter([inputs.placed(n, image.shape[1:]) for n, image in enumerate(images)])
+    by_row = [[next(placed) for _ in row] for row in batch.pixels]
     sequences: list[TokenSequence] = []
     shown: list[list[PlacedImage]] = []
-    for row, pixels in zip(batch.rows, batch.pixels, strict=True):
-        placed = [
-            inputs.placed(number, each.shape[1:])
-            for number, each in enumerate(pixels, start=len(images))
-        ]
-        images += pixels
-        num_sources = len(row.sources)
-        for image in placed[num_sources:]:
-            shown.append([*placed[:num_sources], image])
-            sequences += inputs.sequences(row.prompts[0], shown[-1])
-    for image_number, prompt in others:
-        sequences += inputs.sequences(prompt, shown[image_number])
+    for question in questions:
+        num_sources = len(batch.rows[question.row].sources)
+        sources, edited = by_row[question.row][:num_sources], by_row[question.row][num_sources:]
+        for image in edited:
+            shown.append([*sources, image])
+            sequences += inputs.sequences(question.known.prompt, shown[-1])
+    for number, prompt in others:
+        sequences += inputs.sequences(prompt, shown[number])
     return VLMBatch(sequences=tuple(sequences), images=tuple(images), keys=("",) * len(images))

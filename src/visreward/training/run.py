@@ -39,13 +39,13 @@ from visreward.training.preparation import Preparation
 from visreward.training.trainer import Trainer, make_accelerator, with_precision
 
 NEEDS = {
-    "clipscore": (("contrastive",), "captions"),
-    "ict": (("ict",), "pick-high"),
-    "hp": (("hp",), "pick-high"),
-    "hpsv3": (("pairwise", "distillation"), "pick-high"),
-    "editreward": (("pairwise", "distillation"), "editreward"),
+    "clipscore": (("contrastive",), ("captions",)),
+    "ict": (("ict",), ("pick-high",)),
+    "hp": (("hp",), ("pick-high",)),
+    "hpsv3": (("pairwise", "distillation"), ("pick-high", "captions")),
+    "editreward": (("pairwise", "distillation"), ("editreward",)),
 }
-"""Objectives and data format that each kind of model is trained with."""
+"""Objectives and data formats that each kind of model is trained with."""
 
 MAY_CHANGE = frozenset(
     {
@@ -136,12 +136,12 @@ def _take_plain_attention(model: CLIPRewardModel | VLMReward) -> None:
 
 def _check_parts(config: TrainConfig) -> None:
     """Stop where objective, model and data do not belong together."""
-    objectives, data_format = NEEDS[config.model.kind]
-    if config.objective.name not in objectives or config.data.format != data_format:
-        known = " or ".join(f"'{name}'" for name in objectives)
+    objectives, formats = NEEDS[config.model.kind]
+    if config.objective.name not in objectives or config.data.format not in formats:
+        known, data = (" or ".join(f"'{name}'" for name in each) for each in (objectives, formats))
         raise UsageError(
             f"A model of kind '{config.model.kind}' is trained with the objective {known} on data "
-            f"of format '{data_format}', not with '{config.objective.name}' on "
+            f"of format {data}, not with '{config.objective.name}' on "
             f"'{config.data.format}'. Change model.kind, data.format or the objective."
         )
 
