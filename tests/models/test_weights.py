@@ -363,6 +363,13 @@ def test_load_missing_part_names_its_folder(ict_hp: ICTHP, tmp_path: Path) -> No
         load_native(tmp_path)
 
 
+def test_save_takes_a_folder_as_text(ict: ICT, tmp_path: Path) -> None:
+    ict.save(str(tmp_path / "as-text"))
+    ict.save(tmp_path / "as-path")
+    first, second = (tmp_path / name / "model.safetensors" for name in ("as-text", "as-path"))
+    assert first.read_bytes() == second.read_bytes()
+
+
 def test_save_to_a_file_is_refused(ict: ICT, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file"):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -33,8 +34,6 @@ from visreward.models.output import RewardOutput
 from visreward.models.ranked import Ranked, order
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from PIL import Image
 
 
@@ -184,11 +183,11 @@ class RewardModel(nn.Module, abc.ABC):
         """Return the models that this one is made of, by name; empty for a model of its own."""
         return {}
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the model as a native folder, which `load_model` reads."""
         from visreward.models.weights import save_native  # weights import this file
 
-        save_native(self, folder)
+        save_native(self, Path(folder))
 
     @property
     def device(self) -> torch.device:

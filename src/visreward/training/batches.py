@@ -174,34 +174,35 @@ def read_rows(config: DataConfig, split: str, limit: int | None) -> list[Row]:
     Raises:
         DataError: if there are none, or families differ in their number of images.
     """
-    rows = _READERS[config.format](config.path, split, limit)
+    rows = _READERS[config.format](config, split, limit)
     if not rows:
         raise DataError(f"Split '{split}' of {config.path} has 0 rows. Give a data set with rows.")
     return rows
 
 
-def _caption_rows(path: Path, split: str, limit: int | None) -> list[Row]:
+def _caption_rows(config: DataConfig, split: str, limit: int | None) -> list[Row]:
+    kept = slice(config.images_per_family)
     rows = [
         Row(
-            images=tuple(member.image for member in family.members),
-            prompts=tuple(member.caption for member in family.members),
+            images=tuple(member.image for member in family.members[kept]),
+            prompts=tuple(member.caption for member in family.members[kept]),
         )
-        for family in Captions(path).split(split)[:limit]
+        for family in Captions(config.path).split(split)[:limit]
     ]
     sizes = {len(row.images) for row in rows}
     if len(sizes) > 1:
         raise DataError(
-            f"Families of split '{split}' of {path} have {sorted(sizes)} images. "
+            f"Families of split '{split}' of {config.path} have {sorted(sizes)} images. "
             "Give every family the same number."
         )
     return rows
 
 
-def _triplet_rows(path: Path, split: str, limit: int | None) -> list[Row]:
-    return [_triplet_row(triplet) for triplet in PickHigh(path).split(split)[:limit]]
+def _triplet_rows(config: DataConfig, split: str, limit: int | None) -> list[Row]:
+    return [_triplet_row(triplet) for triplet in PickHigh(config.path).split(split)[:limit]]
 
 
-def _edit_rows(path: Path, split: str, limit: int | None) -> list[Row]:
+def _edit_rows(config: DataConfig, split: str, limit: int | None) -> list[Row]:
     return [
         Row(
             images=tuple(each.image for each in edit.images),
@@ -210,11 +211,11 @@ def _edit_rows(path: Path, split: str, limit: int | None) -> list[Row]:
             dimensions=tuple(each.dimensions for each in edit.images),
             overall=tuple(each.overall for each in edit.images),
         )
-        for edit in EditRewardData(path).split(split, limit)
+        for edit in EditRewardData(config.path).split(split, limit)
     ]
 
 
-_READERS: Final[Mapping[str, Callable[[Path, str, int | None], list[Row]]]] = {
+_READERS: Final[Mapping[str, Callable[[DataConfig, str, int | None], list[Row]]]] = {
     "captions": _caption_rows,
     "pick-high": _triplet_rows,
     "editreward": _edit_rows,
