@@ -224,6 +224,10 @@ def test_pairwise_caption_families_compare_images_and_captions_both_ways(
                 by_image.append(score[one, one] - score[one, other])
                 by_prompt.append(score[one, one] - score[other, one])
         right += [gap > 0 for gap in by_image[-12:]]
+        elsewhere = batch.rows[1 if row is batch.rows[0] else 0].prompts[0]
+        if elsewhere not in prompts:
+            shown = model.score([Sample(prompt=elsewhere, image=image) for image in images])
+            by_prompt += [score[n, n] - each.value for n, each in enumerate(shown)]
     found = PairwiseObjective(model, config)(batch)
     losses = [
         -functional.logsigmoid(torch.tensor(gaps)).mean().item() for gaps in (by_image, by_prompt)

@@ -191,8 +191,9 @@ class PairwiseConfig(Strict):
         dimension_weight: Weight of the losses on each dimension.
         overall_weight: Weight of the loss on the fused score.
         other_prompt_weight: Weight of one more loss on the first dimension: the image that is
-            best there must do better under its own prompt than under that of another row of the
-            batch. It costs the tokens of one prompt, as the images are the same.
+            best there must do better under its own prompt than under the others of its row that
+            it fits less, and under that of another row of the batch. The latter costs the tokens
+            of one prompt, as the images are the same.
         language_weight: Weight of the loss of saying the prompt of that image, token by token,
             with the token embeddings as output layer: words stay tied to what is seen (as in
             arXiv 2406.10216, there for text). It costs no forward pass.

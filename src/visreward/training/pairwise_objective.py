@@ -200,16 +200,18 @@ def _rival_prompts(questions: Sequence[_Question]) -> list[tuple[int, int]]:
 
 
 def _other_prompts(questions: Sequence[_Question]) -> list[tuple[int, str]]:
-    """Return the best image of each row with one prompt, and the prompt of the next such row.
+    """Return the best image of each comparison, and the first prompt of the next row.
 
-    Left out where both prompts are the same.
+    Left out where the row has that prompt itself.
     """
-    rows = [question.row for question in questions]
-    lone = [question for question in questions if rows.count(question.row) == 1]
+    prompts: dict[int, list[str]] = {}
+    for question in questions:
+        prompts.setdefault(question.row, []).append(question.known.prompt)
+    others = {row: prompts[(row + 1) % len(prompts)][0] for row in prompts}
     return [
-        (question.best, neighbour.known.prompt)
-        for question, neighbour in zip(lone, [*lone[1:], *lone[:1]], strict=True)
-        if question.known.prompt != neighbour.known.prompt
+        (question.best, others[question.row])
+        for question in questions
+        if others[question.row] not in prompts[question.row]
     ]
 
 
