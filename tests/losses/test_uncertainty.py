@@ -1,10 +1,8 @@
-"""The uncertainty loss against numerical integrals, closed forms and the released code."""
+"""The uncertainty loss against numerical integrals, closed forms and its own samples."""
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from visreward.core.errors import ShapeError, UnknownNameError
+from visreward.core.errors import ShapeError, UnknownNameError, UsageError
 from visreward.core.preference import expected_sigmoid
 from visreward.core.types import Fidelity
 from visreward.losses.bradley_terry import bradley_terry_loss
-from visreward.losses.uncertainty import uncertainty_loss
+from visreward.losses.uncertainty import sampled_uncertainty_loss, uncertainty_loss
 
 FIDELITIES: tuple[Fidelity, ...] = ("paper", "released")
 
@@ -107,42 +105,51 @@ def test_uncertainty_bad_arguments_are_refused() -> None:
         uncertainty_loss(**given, fidelity="exact")  # type: ignore[arg-type]
 
 
-def test_uncertainty_released_equals_the_integral_of_the_released_code(shared_dir: Path) -> None:
-    folder = shared_dir / "parity"
-    document = json.loads((folder / "vlm_losses.json").read_text(encoding="utf-8"))
-    arrays = np.load(folder / "vlm_losses.npz")
-    assert document["cases"]
-    for case in document["cases"]:
-        chosen, rejected = (
-            torch.from_numpy(arrays[f"case{case['case']}_rewards_{side}2"]).double()
-            for side in "AB"
-        )
-        for name in ("uncertainty", "uncertainty_with_margin"):
-            known = case["losses"][name]
-            loss = uncertainty_loss(
-                mu_chosen=chosen[:, 0],
-                log_sigma_chosen=chosen[:, 1],
-                mu_rejected=rejected[:, 0],
-                log_sigma_rejected=rejected[:, 1],
-                fidelity="released",
-                margin=known["margin"],
-            )
-            assert loss.item() == pytest.approx(known["exact_mean"], rel=1e-6)
-            assert abs(loss.item() - known["mc_mean"]) < 4 * known["mc_standard_error"]
+def sample(fidelity: Fidelity, *, seed: int, num_samples: int) -> float:
+    return sampled_uncertainty_loss(
+        **gaussians(),
+        generator=torch.Generator().manual_seed(seed),
+        num_samples=num_samples,
+        fidelity=fidelity,
+        margin=0.3,
+    ).item()
 
 
-def test_uncertainty_released_equals_the_table_of_integrals(shared_dir: Path) -> None:
-    path = shared_dir / "parity" / "vlm_losses.json"
-    table = json.loads(path.read_text(encoding="utf-8"))["gaussian_logsigmoid_table"]
-    assert len(table) > 50
-    for row in table:
-        log_sigma = torch.tensor([math.log(row["sigma"] / math.sqrt(2))], dtype=torch.float64)
-        loss = uncertainty_loss(
-            mu_chosen=torch.tensor([row["mu"]], dtype=torch.float64),
-            log_sigma_chosen=log_sigma,
-            mu_rejected=torch.zeros(1, dtype=torch.float64),
-            log_sigma_rejected=log_sigma,
-            fidelity="released",
-            margin=row["margin"],
-        )
-        assert loss.item() == pytest.approx(row["value"], rel=1e-8)
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+def test_sampled_uncertainty_agrees_with_the_quadrature_within_its_standard_error(
+    fidelity: Fidelity,
+) -> None:
+    runs = [sample(fidelity, seed=seed, num_samples=4000) for seed in range(40)]
+    standard_error = np.std(runs, ddof=1) / math.sqrt(len(runs))
+    exact = uncertainty_loss(**gaussians(), fidelity=fidelity, margin=0.3).item()
+    assert standard_error < 2e-3
+    assert abs(np.mean(runs) - exact) < 4 * standard_error
+
+
+def test_sampled_uncertainty_few_samples_cost_more_in_the_paper_form_only() -> None:
+    for fidelity in FIDELITIES:
+        runs = [sample(fidelity, seed=seed, num_samples=4) for seed in range(400)]
+        standard_error = np.std(runs, ddof=1) / math.sqrt(len(runs))
+        exact = uncertainty_loss(**gaussians(), fidelity=fidelity, margin=0.3).item()
+        is_biased = fidelity == "paper"
+        assert (np.mean(runs) - exact > 4 * standard_error) == is_biased
+
+
+def test_sampled_uncertainty_same_generator_state_gives_the_same_loss() -> None:
+    assert sample("paper", seed=3, num_samples=10) == sample("paper", seed=3, num_samples=10)
+    assert sample("paper", seed=3, num_samples=10) != sample("paper", seed=4, num_samples=10)
+
+
+def test_sampled_uncertainty_one_sample_has_one_form() -> None:
+    one, other = (sample(fidelity, seed=8, num_samples=1) for fidelity in FIDELITIES)
+    assert one == pytest.approx(other, rel=1e-12)
+
+
+def test_sampled_uncertainty_bad_arguments_are_refused() -> None:
+    given = {**gaussians(), "generator": torch.Generator()}
+    with pytest.raises(UsageError, match="num_samples is 0"):
+        sampled_uncertainty_loss(**given, num_samples=0)
+    with pytest.raises(ShapeError, match="mu_rejected"):
+        sampled_uncertainty_loss(**{**given, "mu_rejected": torch.zeros(3)})
+    with pytest.raises(UnknownNameError, match="fidelity"):
+        sampled_uncertainty_loss(**given, fidelity="exact")  # type: ignore[arg-type]

@@ -1,27 +1,21 @@
-"""The loss of preference pairs whose scores are Gaussians.
+"""The loss of preference pairs whose scores are Gaussians; see `gaussian_difference` for z.
 
-With s ~ N(mu, sigma^2) for both images of a pair, independent, the difference chosen - rejected is
-z ~ N(mu_c - mu_r, sigma_c^2 + sigma_r^2).
-
-Shape letters: B pairs, Q points of the quadrature.
+Shape letters: B pairs.
 """
 
 from __future__ import annotations
 
-from typing import Final
-
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
+from visreward.core.errors import UsageError
 from visreward.core.types import Fidelity
-from visreward.losses.checks import require_fidelity, require_shape
-
-_REACH: Final = 9.0
-"""Beyond so many deviations lies less than 1e-18 of a Gaussian."""
-_POINTS: Final = 577
-"""A trapezoidal sum, which converges exponentially here: exact to 1e-12 up to a deviation of 20
-of z."""
+from visreward.losses.checks import require_fidelity
+from visreward.losses.gaussian_difference import (
+    gaussian_difference,
+    order_losses,
+    sampled_order_losses,
+)
 
 
 def uncertainty_loss(
@@ -59,20 +53,66 @@ def uncertainty_loss(
         UnknownNameError: if the fidelity is unknown.
     """
     require_fidelity(fidelity)
-    require_shape(
-        ("B",),
+    difference = gaussian_difference(
         mu_chosen=mu_chosen,
         log_sigma_chosen=log_sigma_chosen,
         mu_rejected=mu_rejected,
         log_sigma_rejected=log_sigma_rejected,
+        margin=margin,
     )
-    dtype = torch.promote_types(mu_chosen.dtype, torch.float32)
-    mean = (mu_chosen - mu_rejected).to(dtype) - margin
-    log_sigmas = torch.stack([log_sigma_chosen, log_sigma_rejected]).to(dtype)
-    deviation = torch.logsumexp(2 * log_sigmas, dim=0).mul(0.5).exp()
-    points = torch.linspace(-_REACH, _REACH, _POINTS, dtype=dtype, device=mean.device)
-    log_weights = torch.log_softmax(-(points**2) / 2, dim=0)
-    log_sigmoids = logsigmoid(mean[:, None] + deviation[:, None] * points)
-    if fidelity == "released":
-        return -(log_sigmoids @ log_weights.exp()).mean()
-    return -torch.logsumexp(log_sigmoids + log_weights, dim=1).mean()
+    return order_losses(difference, fidelity).mean()
+
+
+def sampled_uncertainty_loss(
+    *,
+    mu_chosen: Tensor,
+    log_sigma_chosen: Tensor,
+    mu_rejected: Tensor,
+    log_sigma_rejected: Tensor,
+    generator: torch.Generator,
+    num_samples: int = 1000,
+    fidelity: Fidelity = "released",
+    margin: float = 0.0,
+) -> Tensor:
+    """Return the uncertainty loss of a batch of preference pairs, from samples of z.
+
+    released: -mean(log sigmoid(z_s - margin)) over pairs and samples s, without bias. The
+    EditReward and HPSv3 releases draw 1,000 samples in float32 and round them to float16; here
+    they stay in float32.
+    paper: -mean(log mean_s(sigmoid(z_s - margin))). The logarithm of a mean over few samples is
+    too small on average (Jensen), so each pair costs more than it should by about
+    Var[sigmoid(z)] / (2 num_samples E[sigmoid(z)]^2). `uncertainty_loss` has neither noise nor
+    bias, at 577 points a pair.
+
+    Args:
+        mu_chosen: (B,) float, higher is better.
+        log_sigma_chosen: (B,) float.
+        mu_rejected: (B,) float, same order.
+        log_sigma_rejected: (B,) float, same order.
+        generator: Where the noise comes from, on the device of the scores; it moves on.
+        num_samples: Samples for each pair, 1 or more.
+        fidelity: `released` or `paper`.
+        margin: Gap in score units; 0 asks for none.
+
+    Returns:
+        Scalar float tensor, differentiable, at least float32, the same for the same state of the
+        generator. NaN in an input gives NaN: the caller stops.
+
+    Raises:
+        ShapeError: if the scores are not of one shape (B,).
+        UnknownNameError: if the fidelity is unknown.
+        UsageError: if there is no sample.
+    """
+    require_fidelity(fidelity)
+    if num_samples < 1:
+        raise UsageError(f"num_samples is {num_samples}. Give 1 or more.")
+    difference = gaussian_difference(
+        mu_chosen=mu_chosen,
+        log_sigma_chosen=log_sigma_chosen,
+        mu_rejected=mu_rejected,
+        log_sigma_rejected=log_sigma_rejected,
+        margin=margin,
+    )
+    return sampled_order_losses(
+        difference, fidelity, num_samples=num_samples, generator=generator
+    ).mean()
