@@ -266,6 +266,20 @@ def test_run_with_another_recipe_in_the_folder_is_refused_by_setting(
     train(recipe("hp", optim={"steps": 3}, save_every=1, validate_every=9), console=quiet)
 
 
+def test_run_recorded_before_a_setting_existed_had_its_default(
+    recipe: MakeRecipe, quiet: Console
+) -> None:
+    config = recipe("hp", optim={"steps": 2})
+    train(config, console=quiet)
+    place = config.output / "recipe.yaml"
+    recorded = yaml.safe_load(place.read_text())
+    del recorded["objective"]["margin"]
+    place.write_text(yaml.safe_dump(recorded))
+    with pytest.raises(UsageError, match=r"in: objective\.margin\. "):
+        train(recipe("hp", optim={"steps": 3}, objective={"margin": 1}), console=quiet)
+    train(recipe("hp", optim={"steps": 3}), console=quiet)
+
+
 def test_run_that_never_took_a_step_does_not_hold_the_folder(
     recipe: MakeRecipe, quiet: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -227,6 +227,8 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:  # JSON v
 def _refuse_other_run(config: TrainConfig) -> None:
     """Stop if the output folder holds a checkpoint of a run with other settings.
 
+    A setting that is younger than the run had its default there.
+
     Raises:
         UsageError: naming the settings that differ.
     """
@@ -235,7 +237,8 @@ def _refuse_other_run(config: TrainConfig) -> None:
         return
     known = _flat(yaml.safe_load(place.read_text(encoding="utf-8")))
     values = _flat(config.model_dump(mode="json"))
-    names = (known.keys() | values.keys()) - MAY_CHANGE
+    chosen = _flat(config.model_dump(mode="json", exclude_defaults=True))
+    names = (known.keys() | chosen.keys()) - MAY_CHANGE
     changed = sorted(name for name in names if known.get(name) != values.get(name))
     if changed:
         raise UsageError(
