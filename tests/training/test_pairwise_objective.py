@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional
 
@@ -67,6 +70,137 @@ def expected_loss(config: PairwiseConfig, pairs: list[tuple[Tensor, Tensor]]) ->
         fidelity=config.fidelity,
         margin=config.margin,
     ).item()
+
+
+def with_ties(batch: Batch) -> Batch:
+    """Return the batch with equal ratings in it, and two images fewer in the second row."""
+    overall = ((3.0, 1.0, 2.0, 3.0, 1.0, 3.0), (2.0, 2.0, 1.0, 4.0), (1.0,) * 6)
+    following = (
+        (1.0, 1.0, 2.0, 2.0, 3.0, 4.0),
+        (4.0, 3.0, 2.0, 1.0),
+        (2.0, 2.0, 1.0, 1.0, 1.0, 1.0),
+    )
+    assert batch.pixels is not None
+    rows, pixels = [], []
+    for row, files, whole, part in zip(batch.rows, batch.pixels, overall, following, strict=True):
+        images = row.images[: len(whole)]
+        dimensions = tuple(zip(part, whole[::-1], strict=True))
+        rows.append(replace(row, images=images, overall=whole, dimensions=dimensions))
+        pixels.append(files[: len(row.sources) + len(images)])
+    return replace(batch, rows=tuple(rows), pixels=tuple(pixels))
+
+
+def expected_with_ties(
+    config: PairwiseConfig, mus: list[float], ratings: list[float]
+) -> list[float]:
+    """Return the loss of each comparison in a row, from its formula."""
+    if config.loss == "listwise":
+        total, is_ordered = 0.0, False
+        for number, (mu, rating) in enumerate(zip(mus, ratings, strict=True)):
+            losing = [
+                other_mu
+                for place, (other_mu, other) in enumerate(zip(mus, ratings, strict=True))
+                if other < rating
+                or (other == rating and place != number and config.ties == "both-directions")
+            ]
+            is_ordered = is_ordered or bool(losing)
+            total += math.log(sum(math.exp(other - mu) for other in [mu, *losing]))
+        return [total] if is_ordered else []
+    found = []
+    for one, other in permutations(range(len(mus)), 2):
+        gap, is_tie = mus[one] - mus[other], ratings[one] == ratings[other]
+        if config.loss == "bradley-terry-ties":
+            wins, loses = (1 / (1 + 5 * math.exp(-each)) for each in (gap, -gap))
+            if is_tie and one < other:
+                found.append(-math.log(24 * wins * loses))
+            elif ratings[one] > ratings[other]:
+                found.append(-math.log(wins))
+        elif ratings[one] > ratings[other] or (is_tie and config.ties == "both-directions"):
+            found.append(math.log(1 + math.exp(-gap)))
+    return found
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss": "bradley-terry"},
+        {"loss": "bradley-terry", "ties": "both-directions"},
+        {"loss": "bradley-terry-ties", "other_prompt_weight": 0.4},
+        {"loss": "listwise", "overall_weight": 0.5, "other_prompt_weight": 0.4},
+        {"loss": "listwise", "ties": "both-directions", "dimension_weight": 0.2},
+    ],
+)
+def test_pairwise_loss_of_ties_equals_its_formula_on_public_scores(
+    edit_recipe: MakeRecipe, options: dict[str, Any]
+) -> None:
+    recipe = edit_recipe()
+    model = build(recipe)
+    batch = with_ties(first_batch(recipe, model))
+    config = PairwiseConfig(name="pairwise", **options)
+    found = PairwiseObjective(model, config)(batch)
+    by_part: list[list[float]] = [[], [], []]
+    others = []
+    for number, row in enumerate(batch.rows):
+        scores = [public(model, row, image, row.prompts[0])[:, 0].tolist() for image in row.images]
+        rated = [(*dims, whole) for dims, whole in zip(row.dimensions, row.overall, strict=True)]
+        for part in range(3):
+            mus, ratings = ([each[part] for each in side] for side in (scores, rated))
+            by_part[part] += expected_with_ties(config, mus, ratings)
+        following = [each[0] for each in rated]
+        best = following.index(max(following))
+        prompt = batch.rows[(number + 1) % len(batch.rows)].prompts[0]
+        gap = scores[best][0] - public(model, row, row.images[best], prompt)[0, 0].item()
+        odds = 5 if config.loss == "bradley-terry-ties" else 1
+        others.append(math.log(1 + odds * math.exp(-gap)))
+    weights = (config.dimension_weight, config.dimension_weight, config.overall_weight)
+    parts = [sum(each) / len(each) for each in by_part]
+    expected = sum(weight * part for weight, part in zip(weights, parts, strict=True))
+    expected += config.other_prompt_weight * sum(others) / len(others)
+    assert found.loss.item() == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize("loss", ["bradley-terry", "bradley-terry-ties", "listwise"])
+def test_pairwise_loss_on_mu_alone_takes_heads_with_one_output(
+    edit_recipe: MakeRecipe, loss: Any
+) -> None:
+    settings = edit_recipe().model.vlm
+    assert settings is not None
+    vlm = settings.model_dump() | {"heads": {"num_outputs": 1}}
+    recipe = edit_recipe(model={"vlm": vlm})
+    model = build(recipe)
+    objective = PairwiseObjective(model, PairwiseConfig(name="pairwise", loss=loss))
+    output = objective(first_batch(recipe, model))
+    assert output.loss.isfinite()
+
+
+def test_pairwise_uncertainty_of_a_tie_is_that_of_both_directions(
+    edit_recipe: MakeRecipe,
+) -> None:
+    recipe = edit_recipe()
+    model = build(recipe)
+    batch = first_batch(recipe, model, batch_size=1)
+    row = batch.rows[0]
+    tied = replace(batch, rows=(replace(row, overall=(1.0,) * 6, dimensions=()),))
+    config = PairwiseConfig(name="pairwise", ties="both-directions")
+    scores = [public(model, row, image, row.prompts[0])[2] for image in row.images]
+    expected = expected_loss(config, [*permutations(scores, 2)])
+    assert PairwiseObjective(model, config)(tied).loss.item() == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "bradley-terry-ties", "ties": "both-directions"}, "has an outcome for ties"),
+        ({"loss": "bradley-terry-ties", "margin": 0.3}, "has no margin"),
+        ({"loss": "listwise", "margin": 0.3}, "has no margin"),
+        ({"ties": "average"}, "drop"),
+    ],
+)
+def test_pairwise_config_that_contradicts_itself_is_refused(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        PairwiseConfig(name="pairwise", **options)
 
 
 @pytest.mark.parametrize(
@@ -128,10 +262,11 @@ def test_pairwise_gradient_raises_the_better_image(edit_recipe: MakeRecipe) -> N
     assert objective(batch).loss.item() < before.item()
 
 
-def test_pairwise_row_without_a_pair_adds_nothing(edit_recipe: MakeRecipe) -> None:
+@pytest.mark.parametrize("loss", ["uncertainty", "listwise"])
+def test_pairwise_row_without_a_pair_adds_nothing(edit_recipe: MakeRecipe, loss: Any) -> None:
     recipe = edit_recipe()
     model = build(recipe)
-    objective = PairwiseObjective(model, PairwiseConfig(name="pairwise"))
+    objective = PairwiseObjective(model, PairwiseConfig(name="pairwise", loss=loss))
     batch = first_batch(recipe, model)
     tied = [replace(row, overall=(1.0,) * 6, dimensions=((1.0, 2.0),) * 6) for row in batch.rows]
     output = objective(replace(batch, rows=tuple(tied)))

@@ -5,9 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
 
 from visreward.core.types import Fidelity
+from visreward.losses.plackett_luce import Ties
 from visreward.models.heads import Fusion, Pooling
 from visreward.models.vlm.backbone import Positions
 
@@ -185,9 +194,13 @@ class PairwiseConfig(Strict):
     """Every two images of a row that differ in what annotators say, on each dimension and overall.
 
     Attributes:
-        loss: `uncertainty` on Gaussians, or `bradley-terry` on mu alone.
+        loss: `uncertainty` on Gaussians; on mu alone `bradley-terry`, `bradley-terry-ties` (equal
+            ratings are a third outcome, k = 5), or `listwise` (Plackett-Luce of whole rows).
+        ties: What becomes of images with equal ratings: `drop` does not compare them,
+            `both-directions` lets each beat the other (EditReward's tie disentanglement).
+            `bradley-terry-ties` does neither.
         fidelity: Which form of the uncertainty loss.
-        margin: Gap in score units.
+        margin: Gap in score units, of `uncertainty` and `bradley-terry`.
         dimension_weight: Weight of the losses on each dimension.
         overall_weight: Weight of the loss on the fused score.
         other_prompt_weight: Weight of one more loss on the first dimension: the image that is
@@ -200,13 +213,33 @@ class PairwiseConfig(Strict):
     """
 
     name: Literal["pairwise"]
-    loss: Literal["uncertainty", "bradley-terry"] = "uncertainty"
+    loss: Literal["uncertainty", "bradley-terry", "bradley-terry-ties", "listwise"] = "uncertainty"
+    ties: Ties = "drop"
     fidelity: Fidelity = "paper"
     margin: float = 0.0
     dimension_weight: float = Field(default=1.0, ge=0)
     overall_weight: float = Field(default=1.0, ge=0)
     other_prompt_weight: float = Field(default=0.0, ge=0)
     language_weight: float = Field(default=0.0, ge=0)
+
+    @field_validator("ties")
+    @classmethod
+    def _check_ties(cls, ties: Ties, info: ValidationInfo) -> Ties:
+        """Stop where ties would be counted twice."""
+        if ties == "both-directions" and info.data.get("loss") == "bradley-terry-ties":
+            raise ValueError(
+                "loss=bradley-terry-ties has an outcome for ties already. Leave it out"
+            )
+        return ties
+
+    @field_validator("margin")
+    @classmethod
+    def _check_margin(cls, margin: float, info: ValidationInfo) -> float:
+        """Stop where a margin would do nothing."""
+        loss = info.data.get("loss")
+        if margin != 0 and loss in ("bradley-terry-ties", "listwise"):
+            raise ValueError(f"loss={loss} has no margin. Leave it out")
+        return margin
 
 
 class DistillationConfig(Strict):

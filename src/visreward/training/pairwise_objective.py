@@ -6,8 +6,6 @@ Shape letters: B rows, K dimensions, P pairs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import permutations
 
 import numpy as np
 import torch
@@ -15,34 +13,24 @@ from torch import Tensor
 from torch.nn import functional
 
 from visreward.losses.bradley_terry import bradley_terry_loss
+from visreward.losses.bradley_terry_ties import bradley_terry_ties_loss
+from visreward.losses.plackett_luce import plackett_luce_loss
 from visreward.losses.uncertainty import uncertainty_loss
 from visreward.models.heads import fuse
 from visreward.models.vlm.inputs import VLMBatch
 from visreward.models.vlm.reward import VLMReward
 from visreward.models.vlm.sequences import PlacedImage, TokenSequence
-from visreward.training.batches import Batch, Comparison, Row
+from visreward.training.batches import Batch
 from visreward.training.config import PairwiseConfig
 from visreward.training.objectives import Objective, StepOutput
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Question:
-    """One comparison of a batch.
-
-    Attributes:
-        row: Which row it belongs to.
-        start: Number of its first image; images are counted through all comparisons.
-        known: What is known.
-    """
-
-    row: int
-    start: int
-    known: Comparison
-
-    @property
-    def best(self) -> int:
-        """Return the number of its best image."""
-        return self.start + self.known.best
+from visreward.training.pairs import ordered_pairs, ranked_groups, tied_pairs
+from visreward.training.questions import (
+    Question,
+    num_dimensions,
+    other_prompts,
+    questions_of,
+    rival_prompts,
+)
 
 
 class PairwiseObjective(Objective):
@@ -66,39 +54,61 @@ class PairwiseObjective(Objective):
 
     def forward(self, batch: Batch) -> StepOutput:
         """Return the weighted loss, and how often the fused score orders a pair rightly."""
-        questions = _questions(batch.rows)
-        num_images = questions[-1].start + len(questions[-1].known.overall)
-        others = _other_prompts(questions) if self.config.other_prompt_weight > 0 else []
+        questions = questions_of(batch.rows)
+        num_images = questions[-1].stop
+        others = other_prompts(questions) if self.config.other_prompt_weight > 0 else []
         lined_up = _lined_up(self.vlm, batch, questions, others)
         num_templates = len(self.vlm.inputs.dimensions)
         said = [num_templates * question.best for question in questions]
         reading = self.vlm.read(lined_up, keep=said if self.config.language_weight > 0 else [])
         logits = reading.logits[:num_images]
         fused = fuse(logits, self.vlm.inputs.settings.fusion)
-        overall = _overall_pairs(questions)
+        overall = [question.known.overall for question in questions]
         loss = self.config.overall_weight * self._loss(fused, overall)
-        for number in range(_num_dimensions(questions)):
-            pairs = _dimension_pairs(questions, number)
-            loss = loss + self.config.dimension_weight * self._loss(logits[:, number], pairs)
+        for number in range(num_dimensions(questions)):
+            ratings = [question.ratings(number) for question in questions]
+            loss = loss + self.config.dimension_weight * self._loss(logits[:, number], ratings)
         if self.config.other_prompt_weight > 0:
             pairs = torch.tensor(
                 [(image, num_images + number) for number, (image, _) in enumerate(others)]
-                + _rival_prompts(questions),
+                + rival_prompts(questions),
                 dtype=torch.int64,
             ).view(-1, 2)
-            spoken = self._loss(reading.logits[:, 0], pairs)
-            loss = loss + self.config.other_prompt_weight * spoken
+            prompted = self._pair_loss(reading.logits[:, 0], pairs)
+            loss = loss + self.config.other_prompt_weight * prompted
         for number, states in reading.states.items():
             spoken = self._language_loss(states, lined_up.sequences[number])
             loss = loss + self.config.language_weight / len(said) * spoken
-        return StepOutput(loss=loss, accuracy=_accuracy(fused[:, 0].detach(), overall))
+        return StepOutput(
+            loss=loss, accuracy=_accuracy(fused[:, 0].detach(), ordered_pairs(overall))
+        )
 
-    def _loss(self, logits: Tensor, pairs: Tensor) -> Tensor:
-        """Return the mean loss of (P, 2) pairs (chosen, rejected); 0 where there are none."""
+    def _loss(self, logits: Tensor, ratings: Sequence[Sequence[float]]) -> Tensor:
+        """Return the loss of the images of all rows by the ratings of each row."""
+        if self.config.loss == "listwise":
+            places, ranks = (each.to(logits.device) for each in ranked_groups(ratings))
+            return plackett_luce_loss(logits[places, 0], ranks=ranks, ties=self.config.ties)
+        ordered, tied = ordered_pairs(ratings), tied_pairs(ratings)
+        if self.config.loss == "bradley-terry-ties":
+            return self._pair_loss(logits, torch.cat([ordered, tied]), num_ties=len(tied))
+        if self.config.ties == "both-directions":
+            ordered = torch.cat([ordered, tied, tied.flip(1)])
+        return self._pair_loss(logits, ordered)
+
+    def _pair_loss(self, logits: Tensor, pairs: Tensor, *, num_ties: int = 0) -> Tensor:
+        """Return the mean loss of (P, 2) pairs (chosen, rejected); 0 where there are none.
+
+        The last `num_ties` pairs are ties.
+        """
         if len(pairs) == 0:
             return logits.sum() * 0
         chosen, rejected = (logits[places] for places in pairs.to(logits.device).unbind(dim=1))
-        if self.config.loss == "bradley-terry":
+        if self.config.loss == "bradley-terry-ties":
+            is_tie = torch.arange(len(pairs), device=logits.device) >= len(pairs) - num_ties
+            return bradley_terry_ties_loss(
+                score_chosen=chosen[:, 0], score_rejected=rejected[:, 0], is_tie=is_tie
+            )
+        if self.config.loss != "uncertainty":  # listwise too: a pair is a group of two
             return bradley_terry_loss(
                 score_chosen=chosen[:, 0], score_rejected=rejected[:, 0], margin=self.config.margin
             )
@@ -122,63 +132,20 @@ class PairwiseObjective(Objective):
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         """Return each row's share of pairs in the right order: overall, and by dimension."""
-        questions = _questions(batch.rows)
+        questions = questions_of(batch.rows)
         logits = self.vlm.logits(_lined_up(self.vlm, batch, questions, []))
         fused = fuse(logits, self.vlm.inputs.settings.fusion)[:, 0]
         found: dict[str, list[Tensor]] = {}
         for row in range(len(batch.rows)):
             own = [question for question in questions if question.row == row]
-            found.setdefault("accuracy", []).append(_accuracy(fused, _overall_pairs(own)))
-            for number in range(_num_dimensions(own)):
+            part = slice(own[0].start, own[-1].stop)
+            pairs = ordered_pairs([question.known.overall for question in own])
+            found.setdefault("accuracy", []).append(_accuracy(fused[part], pairs))
+            for number in range(num_dimensions(own)):
+                pairs = ordered_pairs([question.ratings(number) for question in own])
                 name = f"{self.vlm.inputs.dimensions[number]}_accuracy"
-                share = _accuracy(logits[:, number, 0], _dimension_pairs(own, number))
-                found.setdefault(name, []).append(share)
+                found.setdefault(name, []).append(_accuracy(logits[part, number, 0], pairs))
         return {name: torch.stack(values) for name, values in found.items()}
-
-
-def _questions(rows: Sequence[Row]) -> list[_Question]:
-    """Return the comparisons of all rows, in order."""
-    found: list[_Question] = []
-    start = 0
-    for number, row in enumerate(rows):
-        for known in row.comparisons():
-            found.append(_Question(row=number, start=start, known=known))
-            start += len(known.overall)
-    return found
-
-
-def _num_dimensions(questions: Sequence[_Question]) -> int:
-    """Return K, or 0 where images are rated as a whole only."""
-    rated = [question.known.dimensions for question in questions]
-    return min(len(each[0]) if each else 0 for each in rated)
-
-
-def _overall_pairs(questions: Sequence[_Question]) -> Tensor:
-    return _pairs([(question.start, question.known.overall) for question in questions])
-
-
-def _dimension_pairs(questions: Sequence[_Question], number: int) -> Tensor:
-    return _pairs(
-        [
-            (question.start, [each[number] for each in question.known.dimensions])
-            for question in questions
-        ]
-    )
-
-
-def _pairs(ratings: Sequence[tuple[int, Sequence[float]]]) -> Tensor:
-    """Return (P, 2) int64: of every two images that differ, the better and the worse.
-
-    Args:
-        ratings: For each comparison the number of its first image, and its ratings.
-    """
-    found = [
-        (start + better, start + worse)
-        for start, values in ratings
-        for better, worse in permutations(range(len(values)), 2)
-        if values[better] > values[worse]
-    ]
-    return torch.tensor(found, dtype=torch.int64).view(-1, 2)
 
 
 def _accuracy(scores: Tensor, pairs: Tensor) -> Tensor:
@@ -189,36 +156,10 @@ def _accuracy(scores: Tensor, pairs: Tensor) -> Tensor:
     return (better > worse).float().mean()
 
 
-def _rival_prompts(questions: Sequence[_Question]) -> list[tuple[int, int]]:
-    """Return pairs of one image under two prompts of its row: its own, and one it fits less."""
-    return [
-        (question.best, rival.start + question.known.best)
-        for question, rival in permutations(questions, 2)
-        if question.row == rival.row
-        and question.known.overall[question.known.best] > rival.known.overall[question.known.best]
-    ]
-
-
-def _other_prompts(questions: Sequence[_Question]) -> list[tuple[int, str]]:
-    """Return the best image of each comparison, and the first prompt of the next row.
-
-    Left out where the row has that prompt itself.
-    """
-    prompts: dict[int, list[str]] = {}
-    for question in questions:
-        prompts.setdefault(question.row, []).append(question.known.prompt)
-    others = {row: prompts[(row + 1) % len(prompts)][0] for row in prompts}
-    return [
-        (question.best, others[question.row])
-        for question in questions
-        if others[question.row] not in prompts[question.row]
-    ]
-
-
 def _lined_up(
     model: VLMReward,
     batch: Batch,
-    questions: Sequence[_Question],
+    questions: Sequence[Question],
     others: Sequence[tuple[int, str]],
 ) -> VLMBatch:
     """Return the sequences of all images under their prompts, then of some under other ones."""
