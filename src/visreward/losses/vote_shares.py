@@ -27,8 +27,8 @@ def vote_share_loss(
 
     P(chosen beats rejected) = sigmoid(score_chosen - score_rejected)
     Source: the form of "Human Preference Score v2" (arXiv 2306.09341), section on training, with
-    counts for labels. The EditReward and HPSv3 releases have no loss of this kind: they use the
-    votes of HPDv3 to choose pairs alone. It is least where the gap is log(votes_chosen /
+    counts for labels. The EditReward and HPSv3 releases have no loss of this kind: votes drop
+    pairs there, or mark them as ties. It is least where the gap is log(votes_chosen /
     votes_rejected), so a pair on which all agree has no finite best gap, and a tied vote pulls two
     scores together.
 
