@@ -14,7 +14,7 @@ from torch import Tensor
 from visreward.core.errors import NonFiniteError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
-from visreward.training.config import FreezeConfig, HPConfig
+from visreward.training.config import FreezeConfig
 from visreward.training.feeds import Feed
 from visreward.training.frozen import (
     HIDDEN,
@@ -27,6 +27,7 @@ from visreward.training.frozen import (
     unreadable_rows,
 )
 from visreward.training.hp_objective import HPObjective
+from visreward.training.objective_config import HPConfig
 from visreward.training.optim import freeze
 
 MakeModel = Callable[..., CLIPRewardModel]

@@ -21,8 +21,9 @@ from visreward.losses.uncertainty import uncertainty_loss
 from visreward.models.vlm.reward import VLMReward
 from visreward.training.batches import Batch, Row, read_rows
 from visreward.training.build import build_model
-from visreward.training.config import PairwiseConfig, TrainConfig
+from visreward.training.config import TrainConfig
 from visreward.training.feeds import Feed
+from visreward.training.objective_config import PairwiseConfig
 from visreward.training.pairwise_objective import PairwiseObjective
 from visreward.training.pixels import pixel_reader
 

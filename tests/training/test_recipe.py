@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from visreward.core.errors import UnknownNameError, UsageError
-from visreward.training.config import HPConfig, ICTConfig
+from visreward.training.objective_config import HPConfig, ICTConfig
 from visreward.training.recipe import (
     load_config,
     parse_config,

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from visreward.core.errors import NonFiniteError, UsageError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
-from visreward.training.config import HPConfig, TrainConfig
+from visreward.training.config import TrainConfig
 from visreward.training.feeds import Feed
 from visreward.training.frozen import ICT_SCORES
 from visreward.training.hp_objective import HPObjective
+from visreward.training.objective_config import HPConfig
 from visreward.training.trainer import Trainer, make_accelerator, with_precision
 
 MakeRecipe = Callable[..., TrainConfig]

@@ -5,26 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from visreward.core.types import Fidelity
-from visreward.losses.plackett_luce import Ties
 from visreward.models.heads import Fusion, Pooling
 from visreward.models.vlm.backbone import Positions
-
-
-class Strict(BaseModel):
-    """A configuration section: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from visreward.training.objective_config import ObjectiveConfig
+from visreward.training.strict import Strict
 
 
 class TokenizerConfig(Strict):
@@ -150,110 +136,6 @@ class DataConfig(Strict):
     cache_pixels: bool = True
     num_workers: int = Field(default=0, ge=0)
     max_skip_fraction: float = Field(default=0.01, ge=0, le=1)
-
-
-class ContrastiveConfig(Strict):
-    """Symmetric InfoNCE over all pairs of the batch."""
-
-    name: Literal["contrastive"]
-    max_logit_scale: PositiveFloat = 100.0
-
-
-class ICTConfig(Strict):
-    """The ICT loss; `beta` None takes the fidelity's own."""
-
-    name: Literal["ict"]
-    fidelity: Fidelity = "released"
-    negative_weight: float = Field(default=0.5, ge=0)
-    alpha: float = 20.0
-    beta: float | None = None
-
-
-class HPConfig(Strict):
-    """Margin ranking on HP, and on ICT x HP with a frozen ICT model.
-
-    Attributes:
-        ict: Native folder, built-in or catalog name of the frozen ICT model; None drops the
-            ICT x HP loss.
-        cache_frozen: Compute what is frozen once and keep it: the ICT scores, and the hidden
-            states below the first trained layer where nothing below it is trained.
-        max_cache_gb: Hidden states that would need more disk than this are not cached.
-    """
-
-    name: Literal["hp"]
-    fidelity: Fidelity = "released"
-    ict: str | None = None
-    hp_weight: float = Field(default=1.0, ge=0)
-    ict_hp_weight: float = Field(default=1.0, ge=0)
-    margin: float = 0.3
-    cache_frozen: bool = True
-    max_cache_gb: float = Field(default=20.0, ge=0)
-
-
-class PairwiseConfig(Strict):
-    """Every two images of a row that differ in what annotators say, on each dimension and overall.
-
-    Attributes:
-        loss: `uncertainty` on Gaussians; on mu alone `bradley-terry`, `bradley-terry-ties` (equal
-            ratings are a third outcome, k = 5), or `listwise` (Plackett-Luce of whole rows).
-        ties: What becomes of images with equal ratings: `drop` does not compare them,
-            `both-directions` lets each beat the other (EditReward's tie disentanglement).
-            `bradley-terry-ties` does neither.
-        fidelity: Which form of the uncertainty loss.
-        margin: Gap in score units, of `uncertainty` and `bradley-terry`.
-        dimension_weight: Weight of the losses on each dimension.
-        overall_weight: Weight of the loss on the fused score.
-        other_prompt_weight: Weight of one more loss on the first dimension: the image that is
-            best there must do better under its own prompt than under the others of its row that
-            it fits less, and under that of another row of the batch. The latter costs the tokens
-            of one prompt, as the images are the same.
-        language_weight: Weight of the loss of saying the prompt of that image, token by token,
-            with the token embeddings as output layer: words stay tied to what is seen (as in
-            arXiv 2406.10216, there for text). It costs no forward pass.
-    """
-
-    name: Literal["pairwise"]
-    loss: Literal["uncertainty", "bradley-terry", "bradley-terry-ties", "listwise"] = "uncertainty"
-    ties: Ties = "drop"
-    fidelity: Fidelity = "paper"
-    margin: float = 0.0
-    dimension_weight: float = Field(default=1.0, ge=0)
-    overall_weight: float = Field(default=1.0, ge=0)
-    other_prompt_weight: float = Field(default=0.0, ge=0)
-    language_weight: float = Field(default=0.0, ge=0)
-
-    @field_validator("ties")
-    @classmethod
-    def _check_ties(cls, ties: Ties, info: ValidationInfo) -> Ties:
-        """Stop where ties would be counted twice."""
-        if ties == "both-directions" and info.data.get("loss") == "bradley-terry-ties":
-            raise ValueError(
-                "loss=bradley-terry-ties has an outcome for ties already. Leave it out"
-            )
-        return ties
-
-    @field_validator("margin")
-    @classmethod
-    def _check_margin(cls, margin: float, info: ValidationInfo) -> float:
-        """Stop where a margin would do nothing."""
-        loss = info.data.get("loss")
-        if margin != 0 and loss in ("bradley-terry-ties", "listwise"):
-            raise ValueError(f"loss={loss} has no margin. Leave it out")
-        return margin
-
-
-class DistillationConfig(Strict):
-    """A vision tower learns what those of other models see.
-
-    Attributes:
-        teachers: Native folders, built-in or catalog names of CLIP models.
-    """
-
-    name: Literal["distillation"]
-    teachers: list[str] = Field(min_length=1)
-
-
-ObjectiveConfig = ContrastiveConfig | ICTConfig | HPConfig | PairwiseConfig | DistillationConfig
 
 
 class OptimConfig(Strict):

@@ -13,8 +13,8 @@ from visreward.losses.margin import hp_loss, ict_hp_loss, ict_hp_scores
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.training.batches import Batch
-from visreward.training.config import HPConfig
 from visreward.training.frozen import HIDDEN, ICT_SCORES, features_from_hidden, ict_scores
+from visreward.training.objective_config import HPConfig
 from visreward.training.objectives import (
     CLIPObjective,
     StepOutput,

@@ -25,7 +25,7 @@ from visreward.losses.similarity import similarity_matrix
 from visreward.models.base import RewardModel
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.training.batches import Batch, prompt_ids
-from visreward.training.config import ContrastiveConfig, ICTConfig
+from visreward.training.objective_config import ContrastiveConfig, ICTConfig
 
 PROMPT_GROUPS = 4
 """Into how many groups of like length the prompts of a batch are cut."""

@@ -21,7 +21,7 @@ from visreward.models.vlm.inputs import VLMBatch
 from visreward.models.vlm.reward import VLMReward
 from visreward.models.vlm.sequences import PlacedImage, TokenSequence
 from visreward.training.batches import Batch
-from visreward.training.config import PairwiseConfig
+from visreward.training.objective_config import PairwiseConfig
 from visreward.training.objectives import Objective, StepOutput
 from visreward.training.pairs import ordered_pairs, ranked_groups, tied_pairs
 from visreward.training.questions import (

@@ -16,7 +16,7 @@ from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.models.vlm.reward import VLMReward
 from visreward.training.batches import Row
-from visreward.training.config import HPConfig, TrainConfig
+from visreward.training.config import TrainConfig
 from visreward.training.feeds import Feed
 from visreward.training.frozen import (
     HIDDEN,
@@ -27,6 +27,7 @@ from visreward.training.frozen import (
     unreadable_rows,
 )
 from visreward.training.journal import say, shown
+from visreward.training.objective_config import HPConfig
 from visreward.training.optim import frozen_layers
 from visreward.training.pixels import pixel_reader
 

@@ -16,15 +16,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from visreward.core.errors import UnknownNameError, UsageError
-from visreward.training.config import (
+from visreward.training.config import TrainConfig
+from visreward.training.objective_config import (
     ContrastiveConfig,
     DistillationConfig,
     HPConfig,
     ICTConfig,
     PairwiseConfig,
-    Strict,
-    TrainConfig,
 )
+from visreward.training.strict import Strict
 
 
 def recipe_names() -> list[str]:

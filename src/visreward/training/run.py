@@ -21,17 +21,17 @@ from visreward.training.batches import Row, read_rows
 from visreward.training.build import build_model
 from visreward.training.card import RunResult, write_card
 from visreward.training.checkpoint import find_checkpoint
-from visreward.training.config import (
+from visreward.training.config import TrainConfig
+from visreward.training.distillation import DistillationObjective
+from visreward.training.feeds import Feed
+from visreward.training.hp_objective import HPObjective
+from visreward.training.objective_config import (
     ContrastiveConfig,
     DistillationConfig,
     HPConfig,
     ICTConfig,
     PairwiseConfig,
-    TrainConfig,
 )
-from visreward.training.distillation import DistillationObjective
-from visreward.training.feeds import Feed
-from visreward.training.hp_objective import HPObjective
 from visreward.training.objectives import ContrastiveObjective, ICTObjective, Objective
 from visreward.training.optim import freeze, frozen_layers
 from visreward.training.pairwise_objective import PairwiseObjective
