@@ -89,7 +89,9 @@ def test_recipe_file_is_read_and_unknown_names_are_refused(tmp_path: Path) -> No
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(read_recipe("ict-mini")))
     assert load_config(str(path), []).model.kind == "ict"
-    with pytest.raises(UnknownNameError, match="clip-mini, editreward-mini, hp, hp-mini, hpsv3-mini, ict,"):
+    with pytest.raises(
+        UnknownNameError, match="clip-mini, editreward-mini, hp, hp-mini, hpsv3-mini, ict,"
+    ):
         load_config("ict-maxi", [])
 
 
