@@ -88,7 +88,7 @@ def test_catalog_builtin_models_say_what_they_know() -> None:
     builtin = {row.name: row.note for row in catalog().values() if row.builtin}
     assert set(builtin) == {
         *("clip-mini", "ict-mini", "hp-mini", "ict-hp-mini"),
-        *("editreward-mini", "hpsv3-mini"),
+        "editreward-mini",
     }
     assert all("synthetic scenes only" in note for note in builtin.values())
 
