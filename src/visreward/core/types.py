@@ -60,7 +60,7 @@ class PreferencePair:
     prompt: str
     chosen: ImageSource
     rejected: ImageSource
-    source_image: ImageSource | None = None
+    source_image: SourceImages | None = None
     votes: tuple[int, int] | None = None
     confidence: float | None = None
     id: str | None = None
@@ -78,7 +78,7 @@ class PreferenceGroup:
     prompt: str
     images: tuple[ImageSource, ...]
     ranks: tuple[int, ...]
-    source_image: ImageSource | None = None
+    source_image: SourceImages | None = None
     id: str | None = None
 
     def __post_init__(self) -> None:
