@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from visreward.core.errors import DataError, UnknownNameError
-from visreward.data.editreward_data import EditRewardData, RatedImage
+from visreward.data.editreward_data import EDITREWARD, EditRewardData, RatedImage
+from visreward.data.preference_files import PreferenceData
 
 
 def pair(better: int, worse: int, **changes: Any) -> dict[str, Any]:
@@ -76,7 +77,11 @@ def test_split_without_an_overall_score_takes_the_mean(tmp_path: Path) -> None:
         (pair(4, 2, path_src=None), "has None in 'path_src'"),
         (pair(4, 2, path_src=[]), r"has \[\] in 'path_src'"),
         (pair(4, 2, path2="../up.png"), "does not lead into the folder"),
-        (pair(4, 2, model1_dim1_score=3), r"scores '4.png' \(3.0, 1.0\), but an earlier pair"),
+        (pair(4, 2, tie_case="yes"), "has 'yes' in 'tie_case', expected true or false"),
+        (
+            pair(4, 2, model1_dim1_score=3),
+            r"Row train.json:1 scores '4.png' \(3.0, 1.0\) and 2.5 overall, but an earlier pair",
+        ),
         (["not", "a", "pair"], "is a list, expected an object"),
     ],
 )
@@ -86,7 +91,7 @@ def test_split_malformed_row_is_named(tmp_path: Path, row: object, message: str)
 
 
 def test_split_that_is_no_list_of_pairs_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds a dict, expected a list"):
+    with pytest.raises(DataError, match=r"begins with '\{\}', expected a list"):
         write(tmp_path, {}).split("train")
     (tmp_path / "train.json").write_text("[", encoding="utf-8")
     with pytest.raises(DataError, match="cannot be read as JSON"):
@@ -94,9 +99,59 @@ def test_split_that_is_no_list_of_pairs_is_refused(tmp_path: Path) -> None:
 
 
 def test_splits_are_those_with_a_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"No file of edits .* train\.json"):
+    with pytest.raises(DataError, match=r"No file of the format 'editreward' .* train\.json"):
         EditRewardData(tmp_path)
     data = write(tmp_path, FIVE_ROWS, "val")
     assert data.splits == ("val",)
     with pytest.raises(UnknownNameError, match="Splits found: val"):
         data.split("train")
+
+
+def without_scores(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if not key.endswith("_score")}
+
+
+def test_split_pair_without_scores_is_an_edit_of_its_own(tmp_path: Path) -> None:
+    rows = [
+        pair(4, 2),
+        without_scores(pair(4, 2)),
+        pair(2, 4, model1_dim2_score=None, model2_dim2_score=None),
+        without_scores(pair(4, 1, tie_case=True)),
+    ]
+    edits = write(tmp_path, rows).split("train")
+    assert [[image.overall for image in edit.images] for edit in edits] == [
+        [2.5, 1.5],
+        [1.0, 0.0],
+        [1.0, 0.0],
+        [0.0, 0.0],
+    ]
+    assert [len(edit.images[0].dimensions) for edit in edits] == [2, 0, 0, 0]
+
+
+def test_preference_rows_tie_case_is_a_tie_whatever_the_order(tmp_path: Path) -> None:
+    write(tmp_path, [pair(4, 2, tie_case=True, model1="ovis", model2="step1x"), *FIVE_ROWS[3:]])
+    tie, first, second = PreferenceData(EDITREWARD, tmp_path).split("train")
+    assert tie.is_tie
+    assert [image.dimensions for image in tie.images] == [(4.0, 1.0), (2.0, 1.0)]
+    assert [image.overall for image in tie.images] == [2.5, 1.5]
+    assert [image.generator for image in tie.images] == ["ovis", "step1x"]
+    assert tie.sources == (tmp_path / "source.png",)
+    assert [image.rank for image in first.images] == [1, 2]
+    assert second.sources == (tmp_path / "source.png", tmp_path / "other.png")
+
+
+def test_published_genai_bench_pairs_are_all_read(shared_dir: Path) -> None:
+    table = PreferenceData(EDITREWARD, shared_dir / "data" / "genai_bench_edit_valid.json").split(
+        "genai_bench_edit_valid"
+    )
+    table.require_whole_rows()
+    assert len(table) == 503
+    first = table[0]
+    assert first.prompt == "let a herd of sheep block the taxi"
+    assert [image.rank for image in first.images] == [1, 2]
+    assert [image.dimensions for image in first.images] == [(4.0, None), (2.0, None)]
+    assert [image.generator for image in first.images] == ["MagicBrush", "Pix2PixZero"]
+    assert first.images[0].image == (
+        shared_dir
+        / "data/GenAI-Bench/image_edition/images/50455b5ab8ef46578eec963b3fbe59f9_out.jpg"
+    )

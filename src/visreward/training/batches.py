@@ -208,7 +208,7 @@ def _edit_rows(config: DataConfig, split: str, limit: int | None) -> list[Row]:
             images=tuple(each.image for each in edit.images),
             prompts=(edit.instruction,),
             sources=edit.sources,
-            dimensions=tuple(each.dimensions for each in edit.images),
+            dimensions=tuple(each.dimensions for each in edit.images if each.dimensions),
             overall=tuple(each.overall for each in edit.images),
         )
         for edit in EditRewardData(config.path).split(split, limit)
