@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from visreward.core.errors import DataError
 from visreward.data.base import ROWS_PER_GROUP, Arrow, load_optional
 from visreward.data.preferences import ImageBytes
+from visreward.data.row import encoded_image
 
 if TYPE_CHECKING:
     from visreward.data.preference_table import Part
@@ -103,10 +104,8 @@ class ParquetStore:
 
     def _read(self, name: str, *, row: int, column: str) -> ImageBytes:
         part = self._parts[bisect.bisect_right(self._starts, row) - 1]
-        data = self._cell(part.file, row - part.start, column)
-        if isinstance(data, dict):
-            data = data.get("bytes")
-        if not isinstance(data, bytes) or not data:
+        data = encoded_image(self._cell(part.file, row - part.start, column))
+        if data is None:
             raise DataError(
                 f"Row {row - part.start} of '{part.file}' has no encoded image in '{column}'. "
                 "Correct it, or leave it out."

@@ -161,6 +161,17 @@ class Row:
                 raise self._unexpected(key, "a path or several")
         return tuple(self._inside(name, key) for name in value)
 
+    def image_bytes(self, key: str) -> bytes:
+        """Return an encoded image: the value itself, or its field `bytes`.
+
+        Raises:
+            DataError: if there is none.
+        """
+        data = encoded_image(self._values.get(key))
+        if data is None:
+            raise self.error(f"has no encoded image in '{key}'")
+        return data
+
     def _inside(self, name: str, key: str) -> str:
         if name[0] == "/" or ".." in name:
             parts = PurePosixPath(name)
@@ -172,6 +183,13 @@ class Row:
 
     def _unexpected(self, key: str, expected: str) -> DataError:
         return self.error(f"has {self._values.get(key)!r:.100} in '{key}', expected {expected}")
+
+
+def encoded_image(value: object) -> bytes | None:
+    """Return the bytes in the cell of an image column, or None where there are none."""
+    if isinstance(value, Mapping):
+        value = value.get("bytes")
+    return value if isinstance(value, bytes) and value else None
 
 
 def _is_text(value: object) -> TypeGuard[str]:
