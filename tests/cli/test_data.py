@@ -96,6 +96,33 @@ def test_check_absent_dataset_exits_with_2(call: Call, tmp_path: Path) -> None:
     assert "absent" in result.stderr
 
 
+def test_check_preferences_prints_contradictions_as_table_and_json(
+    call: Call, tmp_path: Path
+) -> None:
+    row = {"prompt": "p", "path1": "a.png", "path2": "b.png", "model1": "x", "model2": "y"}
+    rows = [row, row | {"path1": "b.png", "path2": "a.png"}, row | {"prompt": None}]
+    (tmp_path / "train.json").write_text(json.dumps(rows), encoding="utf-8")
+    result = call("data", "check", "hpdv3", tmp_path)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[0] == "hpdv3  rows: train 3"
+    assert "problem: same pair with both labels, 1 times" in result.stdout
+    assert "train.json:1 and train.json:0" in result.stdout
+    assert "Row 2 of " in result.stdout
+    found = json.loads(call("data", "check", "hpdv3", tmp_path, "--format", "json").stdout)
+    assert found["counts"] == {"train": 3}
+    assert [problem["kind"] for problem in found["problems"]] == [
+        "malformed row",
+        "missing image",
+        "same pair with both labels",
+    ]
+
+
+def test_check_unknown_dataset_exits_with_2(call: Call, tmp_path: Path) -> None:
+    result = call("data", "check", "hpdv2", tmp_path)
+    assert result.exit_code == 2
+    assert "Unknown dataset 'hpdv2'. Did you mean 'hpdv3'?" in result.stderr
+
+
 def test_convert_tables_hold_the_same_triplets(call: Call, dataset: Path, tmp_path: Path) -> None:
     result = call("data", "convert", "pick-high", dataset, "--output", tmp_path / "parquet")
     assert result.exit_code == 0

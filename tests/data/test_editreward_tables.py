@@ -3,14 +3,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from visreward.core.errors import DataError
+from visreward.data.base import load_optional
 from visreward.data.editreward_tables import EDITREWARD_BENCH, EDITREWARD_DATA
 from visreward.data.preference_files import PreferenceData
 from visreward.data.preferences import ImageBytes
+
+pa = load_optional("pyarrow", extra="train")
+pq = load_optional("pyarrow.parquet", extra="train")
 
 
 def encoded(name: str) -> dict[str, Any]:

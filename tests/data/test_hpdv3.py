@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from visreward.core.errors import DataError, UnknownNameError, UsageError
-from visreward.data import preference_table
+from visreward.data import preference_builder
 from visreward.data.hpdv3 import HPDV3
 from visreward.data.preference_files import PreferenceData
 
@@ -69,7 +69,7 @@ def test_split_null_and_absent_votes_are_unknown(tmp_path: Path) -> None:
 def test_split_more_rows_than_a_batch_keeps_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preference_table, "ROWS_PER_GROUP", 2)
+    monkeypatch.setattr(preference_builder, "ROWS_PER_GROUP", 2)
     done: list[int] = []
     table = write(tmp_path, FIVE_ROWS).split("train", progress=done.append)
     assert [row.prompt for row in table] == [row["prompt"] for row in FIVE_ROWS]

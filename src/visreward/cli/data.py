@@ -47,17 +47,24 @@ class CheckFormat(StrEnum):
 
 
 DatasetKind = Annotated[Dataset, typer.Argument(metavar="DATASET", help="pick-high.")]
-DatasetPath = Annotated[Path, typer.Argument(metavar="PATH", help="Its folder, or one table.")]
+DatasetPath = Annotated[Path, typer.Argument(metavar="PATH", help="Its folder, or one file.")]
 
 
 @app.command()
 def check(
-    dataset: DatasetKind,
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET",
+            help="pick-high, hpdv3, editreward, editreward-data, editreward-bench, pick-a-pic or "
+            "imagerewarddb.",
+        ),
+    ],
     path: DatasetPath,
     *,
     images: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the image folders are, if not beside the tables."),
+        typer.Option(metavar="DIR", help="Where the images are, if not beside the tables."),
     ] = None,
     open_images: Annotated[
         bool, typer.Option("--open-images", help="Decode every image as well; slow.")
@@ -71,10 +78,10 @@ def check(
     Exit status: 0 nothing is wrong, 1 something is, 2 the dataset cannot be read.
     """
     from visreward.cli.console import notes_console, progress_bar
-    from visreward.data.pick_high_check import check_pick_high
 
+    check_dataset = _check_of(dataset)
     with progress_bar(f"Checking {dataset}", total=None, console=notes_console()) as advance:
-        report = check_pick_high(path, images=images, progress=advance, open_images=open_images)
+        report = check_dataset(path, images=images, progress=advance, open_images=open_images)
     if output_format is CheckFormat.JSON:
         values = {**asdict(report), "path": str(report.path), "ok": report.ok}
         typer.echo(json.dumps(values, indent=2, ensure_ascii=False))
@@ -157,6 +164,23 @@ def make_scenes(
             num_workers=num_workers,
         )
     console.print(f"Wrote {output}", markup=False)
+
+
+def _check_of(dataset: str) -> Callable[..., DatasetReport]:
+    """Return the check of a data set's kind."""
+    from visreward.core.registry import unknown_name
+    from visreward.data.formats import PREFERENCE_FORMATS
+    from visreward.data.pick_high_check import check_pick_high
+    from visreward.data.preference_check import check_preferences
+
+    if dataset == Dataset.PICK_HIGH:
+        return check_pick_high
+    if dataset not in PREFERENCE_FORMATS:
+        known = (*Dataset, *PREFERENCE_FORMATS)
+        raise unknown_name(
+            "dataset", name=dataset, known=known, list_with="visreward data check --help"
+        )
+    return partial(check_preferences, PREFERENCE_FORMATS[dataset])
 
 
 def _findings(report: DatasetReport) -> RenderableType:

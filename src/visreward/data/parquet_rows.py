@@ -5,15 +5,13 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from visreward.core.errors import DataError
 from visreward.data.base import ROWS_PER_GROUP, Arrow, load_optional
+from visreward.data.preference_table import Part
 from visreward.data.preferences import ImageBytes
 from visreward.data.row import encoded_image
-
-if TYPE_CHECKING:
-    from visreward.data.preference_table import Part
 
 _ROWS_WITH_IMAGES: Final = 64  # some 200 MB where a row has three images of 1 MB
 

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from visreward.core.errors import DataError, UnknownNameError
+from visreward.core.errors import DataError, UnknownNameError, UsageError
 from visreward.data.base import Progress
 from visreward.data.json_rows import iterate_json_list
 from visreward.data.parquet_rows import ParquetStore, iterate_parquet
+from visreward.data.preference_builder import TableBuilder
 from visreward.data.preference_table import (
     FolderStore,
     ImageStore,
     Part,
     PreferenceCells,
     PreferenceTable,
-    TableBuilder,
 )
 from visreward.data.row import Row
 
@@ -75,7 +75,13 @@ class PreferenceData:
 
         Raises:
             DataError: if there is no such file.
+            UsageError: if `images` is given, but the tables hold their images themselves.
         """
+        if images is not None and layout.image_columns:
+            raise UsageError(
+                f"Images are in '{images}', but tables of the format '{layout.name}' hold them "
+                "themselves. Leave the folder out."
+            )
         self.layout = layout
         self._files = _split_files(layout, Path(path))
         self._images = None if images is None else Path(images)

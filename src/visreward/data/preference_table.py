@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, overload
 
 from visreward.core.errors import DataError, UsageError
-from visreward.data.base import ROWS_PER_GROUP, Arrow, load_optional
+from visreward.data.base import Arrow, load_optional
 from visreward.data.preferences import ImageBytes, JudgedImage, PreferenceRow
 
 _Cells: TypeAlias = Mapping[str, Any]  # a row by column; what a cell may be depends on its column
@@ -77,89 +77,6 @@ class Part:
 
     file: Path
     start: int
-
-
-class TableBuilder:
-    """Collects rows, and turns them into columns a few thousand at a time."""
-
-    def __init__(self) -> None:
-        self._pending: list[PreferenceCells | None] = []
-        self._columns: dict[str, list[Arrow]] = {name: [] for name in ("row", *_column_types())}
-        self._bad_rows: dict[int, str] = {}
-        self._num_rows = 0
-
-    def __len__(self) -> int:
-        return self._num_rows
-
-    def add(self, cells: PreferenceCells) -> None:
-        """Add a row."""
-        self._append(cells)
-
-    def add_bad(self, error: DataError) -> None:
-        """Add a row that cannot be used; asking for it raises the error."""
-        self._bad_rows[self._num_rows] = str(error)
-        self._append(None)
-
-    def _append(self, cells: PreferenceCells | None) -> None:
-        self._pending.append(cells)
-        self._num_rows += 1
-        if len(self._pending) == ROWS_PER_GROUP:
-            self._flush()
-
-    def _flush(self) -> None:
-        arrow = load_optional("pyarrow", extra="train")
-        start = self._num_rows - len(self._pending)
-        self._columns["row"].append(arrow.array(range(start, self._num_rows), arrow.int32()))
-        for name, kind in _column_types().items():
-            cells = [None if each is None else getattr(each, name) for each in self._pending]
-            self._columns[name].append(arrow.array(cells, kind))
-        self._pending.clear()
-
-    def finish(
-        self,
-        *,
-        name: str,
-        parts: Sequence[Part],
-        store: ImageStore,
-        dimensions: tuple[str, ...],
-    ) -> PreferenceTable:
-        """Return the table; the builder is empty afterwards.
-
-        Args:
-            name: Of the split.
-            parts: The files that the rows are from, in order.
-            store: Where the images are.
-            dimensions: Names of the dimensions that rows have scores on.
-        """
-        arrow = load_optional("pyarrow", extra="train")
-        self._flush()
-        columns = {}
-        for column in tuple(self._columns):  # no more than one column is there twice
-            columns[column] = arrow.concat_arrays(self._columns.pop(column))
-        rows = arrow.table(columns)
-        return PreferenceTable(
-            rows,
-            name=name,
-            parts=parts,
-            store=store,
-            dimensions=dimensions,
-            bad_rows=self._bad_rows,
-        )
-
-
-def _column_types() -> dict[str, Arrow]:
-    arrow = load_optional("pyarrow", extra="train")
-    return {
-        "prompt": arrow.large_string(),
-        "images": arrow.list_(arrow.large_string()),
-        "ranks": arrow.list_(arrow.int16()),
-        "sources": arrow.list_(arrow.large_string()),
-        "votes": arrow.list_(arrow.int32()),
-        "dimensions": arrow.list_(arrow.float64()),
-        "overall": arrow.list_(arrow.float64()),
-        "generators": arrow.list_(arrow.string()),
-        "confidence": arrow.float64(),
-    }
 
 
 class PreferenceTable(Sequence[PreferenceRow]):
