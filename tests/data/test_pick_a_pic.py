@@ -82,6 +82,19 @@ def test_split_row_without_an_image_is_named_when_it_is_asked_for(tmp_path: Path
         table[5]
 
 
+def test_split_damaged_table_is_named(tmp_path: Path) -> None:
+    rows = [pair(number, 1.0, jpg_0=1000 * bytes([number])) for number in range(5)]
+    table = write(tmp_path, rows).split("train")
+    file = tmp_path / "train.parquet"
+    data = bytearray(file.read_bytes())
+    start = pq.ParquetFile(file).metadata.row_group(0).column(3)
+    assert start.path_in_schema == "jpg_0"
+    data[start.dictionary_page_offset : start.dictionary_page_offset + 40] = 40 * b"\xff"
+    file.write_bytes(data)
+    with pytest.raises(DataError, match=r"train\.parquet' is damaged"):
+        table[0]
+
+
 def test_data_unique_splits_are_splits_of_their_own(tmp_path: Path) -> None:
     write(tmp_path, FIVE_ROWS, "validation-00000-of-00001-abcdef")
     data = write(tmp_path, FIVE_ROWS[:1], "validation_unique-00000-of-00001-abcdef")

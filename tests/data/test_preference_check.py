@@ -133,7 +133,7 @@ def overall(first: float | None, second: float | None) -> dict[str, Any]:
 
 def test_check_overlap_is_a_warning_where_splits_are_meant_to_differ(tmp_path: Path) -> None:
     rows = [pair("p", "a.png", "b.png"), pair("q", "c.png", "d.png")]
-    test = [pair("p", "b.png", "a.png"), pair("r", "d.png", "e.png")]
+    test = [pair("p", "a.png", "b.png"), pair("r", "d.png", "e.png")]
     report, found = check(write(tmp_path, all=rows, train=rows, test=test))
     assert report.ok
     assert found == {
@@ -143,6 +143,13 @@ def test_check_overlap_is_a_warning_where_splits_are_meant_to_differ(tmp_path: P
             f"{split} and test: '{name}.png'" for split in ("all", "train") for name in "abd"
         ),
     }
+
+
+def test_check_pair_with_another_label_in_another_split_is_a_problem(tmp_path: Path) -> None:
+    rows = [pair("o", "a.png", "b.png"), pair("p", "a.png", "b.png")]
+    report, found = check(write(tmp_path, train=rows, test=[pair("p", "b.png", "a.png")]))
+    assert not report.ok
+    assert found["same pair with another label in another split"] == ("train row 1 and test row 0",)
 
 
 def test_check_open_images_names_torn_ones(tmp_path: Path) -> None:

@@ -59,7 +59,11 @@ def iterate_parquet(file: Path, *, columns: Sequence[str], has_images: bool) -> 
         for batch in table.iter_batches(batch_size=size, columns=there):
             yield from batch.to_pylist()
     except (OSError, arrow.ArrowInvalid) as error:
-        raise DataError(f"The table '{file}' is damaged: {error}. Fetch it again.") from error
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, error: Exception) -> DataError:
+    return DataError(f"The table '{file}' is damaged: {error}. Fetch it again.")
 
 
 class ParquetStore:
@@ -122,6 +126,10 @@ class ParquetStore:
             group += 1
         kept = self._groups.get(column)
         if kept is None or kept[0] != (file, group):
-            cells = table.read_row_group(group, columns=[column]).column(column)
+            arrow = load_optional("pyarrow", extra="train")
+            try:
+                cells = table.read_row_group(group, columns=[column]).column(column)
+            except (OSError, arrow.ArrowInvalid) as error:
+                raise _damaged(file, error) from error
             kept = self._groups[column] = ((file, group), cells)
         return kept[1][row - start].as_py()

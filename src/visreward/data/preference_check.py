@@ -23,7 +23,12 @@ from visreward.data.base import (
     load_optional,
 )
 from visreward.data.preference_files import PreferenceData, PreferenceFormat
-from visreward.data.preference_pairs import PairLabels, conflicts, pair_labels
+from visreward.data.preference_pairs import (
+    PairLabels,
+    conflicts,
+    conflicts_between,
+    pair_labels,
+)
 from visreward.data.preference_table import FolderStore, PreferenceTable
 
 _KINDS: Final = {
@@ -53,11 +58,11 @@ def check_preferences(
 ) -> DatasetReport:
     """Return what is wrong in a data set of preferences.
 
-    Problems: malformed rows, image files that are not there, the same pair with both labels, or
-    as a tie and with a label, and repeated pairs. Warnings: rows without a label, votes or
-    overall scores against the preferred image, pairs, prompts and images that are in two splits.
-    Splits that are meant to hold each other's rows are not compared. The image folder is listed
-    once; no image is opened unless asked for. Deterministic.
+    Problems: malformed rows, image files that are not there, repeated pairs, and the same pair
+    with both labels, or as a tie and with a label, in one split or in two. Warnings: rows without
+    a label, votes or overall scores against the preferred image, pairs, prompts and images that
+    are in two splits. Splits that are meant to hold each other's rows are not compared. The image
+    folder is listed once; no image is opened unless asked for. Deterministic.
 
     Args:
         layout: The format.
@@ -75,7 +80,7 @@ def check_preferences(
     counts: dict[str, int] = {}
     listed: dict[Path, Arrow] = {}
     splits: list[_Split] = []
-    for name in data.splits:
+    for name in data.splits:  # one table in memory at a time
         table = data.split(name, progress=None if open_images else progress)
         counts[name] = len(table)
         log.add("malformed row", table.bad_rows.values(), count=len(table.bad_rows))
@@ -85,6 +90,7 @@ def check_preferences(
         _check_pairs(table, splits[-1].pairs, log=log)
         if open_images:
             _open_images(table, log=log, progress=progress)
+        del table
     for first, second in itertools.combinations(splits, 2):
         if frozenset({first.name, second.name}) not in layout.nested:
             _check_overlap(first, second, log=log)
@@ -172,6 +178,12 @@ def _check_overlap(first: _Split, second: _Split, *, log: ProblemLog) -> None:
     rows = second.pairs.rows[np.isin(second.pairs.keys, shared_pairs)]
     examples = (f"{names}: row {row} of {second.name}" for row in np.unique(rows).tolist())
     log.add("pair in two splits", examples, count=len(shared_pairs), is_warning=True)
+    contradictions = [
+        f"{first.name} row {each.earlier} and {second.name} row {each.row}"
+        for each in conflicts_between(first.pairs, second.pairs)
+        if each.kind != "repeated"
+    ]
+    log.add("same pair with another label in another split", contradictions)
     for kind, values, others in (
         ("prompt in two splits", first.prompts, second.prompts),
         ("image in two splits", first.images, second.images),

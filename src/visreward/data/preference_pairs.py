@@ -101,6 +101,27 @@ def conflicts(pairs: PairLabels) -> Iterator[PairConflict]:
             seen.setdefault(label, row)
 
 
+def conflicts_between(first: PairLabels, second: PairLabels) -> list[PairConflict]:
+    """Return where rows of the second split repeat or contradict rows of the first, in order.
+
+    `row` is of the second split, `earlier` of the first.
+    """
+    offset = int(first.rows.max(initial=-1)) + 1
+    shared = np.intersect1d(first.keys, second.keys)
+    in_first, in_second = np.isin(first.keys, shared), np.isin(second.keys, shared)
+    merged = PairLabels(
+        keys=np.r_[first.keys[in_first], second.keys[in_second]],
+        labels=np.r_[first.labels[in_first], second.labels[in_second]],
+        rows=np.r_[first.rows[in_first], second.rows[in_second] + offset].astype(np.int32),
+    )
+    found = (
+        PairConflict(row=each.row - offset, earlier=each.earlier, kind=each.kind)
+        for each in conflicts(merged)
+        if each.earlier < offset <= each.row
+    )
+    return sorted(found, key=lambda each: (each.row, each.earlier))
+
+
 def _against(label: int, seen: dict[int, int]) -> int | None:
     """Return a label seen before that contradicts this one."""
     is_tie = abs(label) == TIE
