@@ -2,8 +2,8 @@
 
 Run: python benchmarks/preference_data.py --rows 1200000
 Rows have the lengths of the published ones: a prompt of about 30 words, of which every five rows
-share one, and names with a UUID. Reading runs in a process of its own. CPU seconds are those of a
-machine that does nothing else.
+share one, and names with a UUID. Reading and the check have a process each. CPU seconds are those
+of a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from visreward.data.hpdv3 import HPDV3
+from visreward.data.preference_check import check_preferences
 from visreward.data.preference_files import PreferenceData
 
 KIB_PER_MIB = 1024
@@ -33,10 +34,9 @@ def write_rows(file: Path, *, num_rows: int) -> None:
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
     words = np.array(["".join(rng.choice(letters, size)) for size in rng.integers(2, 9, 5000)])
     with file.open("w", encoding="utf-8") as stream:
-        prompt = ""
+        prompts = words[rng.integers(0, len(words), (num_rows // ROWS_PER_PROMPT + 1, 30))]
         for row in range(num_rows):
-            if row % ROWS_PER_PROMPT == 0:
-                prompt = f"{row} " + " ".join(rng.choice(words, 30))
+            prompt = f"{row // ROWS_PER_PROMPT} " + " ".join(prompts[row // ROWS_PER_PROMPT])
             is_voted = row % 2 == 0
             values = {
                 "prompt": prompt,
@@ -71,28 +71,40 @@ def read(file: Path) -> dict[str, float]:
     }
 
 
-def measure(file: Path) -> None:
-    """Read the file, and print what it cost as one line of JSON."""
-    result = read(file)
+def check(file: Path) -> dict[str, float]:
+    """Check the file, none of whose images are there; return what that cost."""
+    start, cpu_start = time.perf_counter(), time.process_time()
+    report = check_preferences(HPDV3, file)
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    rows = sum(report.counts.values())
+    return {"rows": rows, "seconds": round(seconds, 1), "cpu_seconds": round(cpu_seconds, 1)}
+
+
+def measure(file: Path, *, is_check: bool) -> None:
+    """Read or check the file, and print what it cost as one line of JSON."""
+    result = check(file) if is_check else read(file)
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_MIB
     print(json.dumps(result | {"peak_mib": round(peak_mib)}))
 
 
 def main() -> None:
-    """Write a file in a temporary folder and read it in a process of its own."""
+    """Write a file in a temporary folder, and read and check it in processes of their own."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=1_200_000)
     parser.add_argument("--measure", type=Path, help="only read this file, and print")
+    parser.add_argument("--check", action="store_true", help="with --measure: check it instead")
     arguments = parser.parse_args()
     if arguments.measure is not None:
-        measure(arguments.measure)
+        measure(arguments.measure, is_check=arguments.check)
         return
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "all.json"
         write_rows(file, num_rows=arguments.rows)
         print(f"file {file.stat().st_size / KIB_PER_MIB**2:.0f} MiB", flush=True)
         command = [sys.executable, __file__, "--measure", str(file)]
-        subprocess.run(command, check=True)
+        for name, flags in (("read", []), ("check", ["--check"])):
+            printed = subprocess.run(command + flags, check=True, capture_output=True, text=True)
+            print(f"{name:6} {printed.stdout.strip()}", flush=True)
 
 
 if __name__ == "__main__":
