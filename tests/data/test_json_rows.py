@@ -42,10 +42,9 @@ def test_iterate_json_list_any_chunk_size_gives_what_json_loads_does(
     is_ascii: bool,
 ) -> None:
     monkeypatch.setattr(json_rows, "CHUNK_CHARS", chunk)
-    file = written(tmp_path, json.dumps(rows, indent=indent))
-    if not is_ascii:
-        file.write_text(" " + json.dumps(rows).replace(",", " ,\n") + "\n", encoding="utf-8")
-        rows = json.loads(file.read_text(encoding="utf-8"))
+    separators = (" ,\n", " : ") if indent is None else None
+    text = json.dumps(rows, indent=indent, separators=separators, ensure_ascii=is_ascii)
+    file = written(tmp_path, text)
     assert list(iterate_json_list(file)) == rows
 
 
