@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,25 @@ def test_table_ranks_each_prompt_in_80_columns(
     assert places[1][1].endswith("…")
     assert sum("note: cut" in line for line in lines) == 1
     assert lines[-1] == "colour (r1) · higher is better · a toy"
+
+
+def test_table_long_names_of_dimensions_stand_on_several_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = ("instruction_following", "visual_quality")
+    facts = ModelFacts(name="edits", dimensions=names, score_range=(0, 1))
+    score = Score(
+        value=-12.5,
+        sigma=0.25,
+        dimensions={name: DimensionScore(mu=-2.0, sigma=0.5) for name in names},
+    )
+    one = replace(item(0, 1.0), score=score)
+    written(TableWriter(None, facts), [one])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["instruction", "visual"]
+    assert lines[2].split() == ["#", "image", "score", "±", "following", "quality"]
+    assert lines[3].split()[:6] == ["1", "0.png", "-12.50", "0.2500", "-2.0000", "-2.0000"]
+    assert max(map(len, lines)) <= 80
 
 
 def test_table_bars_have_lengths_in_proportion(

@@ -51,7 +51,7 @@ def model_line(facts: ModelFacts) -> str:
 
 
 def number_text(value: float) -> str:
-    """Return a score with four significant decimals or, from 10 on, two."""
+    """Return a score with four decimals or, from 10 on, two."""
     return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
 
 
@@ -78,8 +78,9 @@ def _table(ranking: PromptRanking, facts: ModelFacts, width: int) -> Table:
     has_sigma = any(place.score.sigma is not None for place in ranking.places)
     dimensions = facts.dimensions[:_MAX_DIMENSIONS]
     values = [place.score.value for place in ranking.places]
-    numbers = ["score", *(["±"] if has_sigma else []), *dimensions]
-    widths = [max(len(name), 7) for name in numbers]
+    # A name of several words stands on as many lines.
+    numbers = ["score", *(["±"] if has_sigma else []), *(d.replace("_", "\n") for d in dimensions)]
+    widths = [max(7, *map(len, name.split("\n"))) for name in numbers]
     rank_width = max(2, len(str(len(values))))
     # One column of padding on each side of every cell.
     room = width - (rank_width + sum(widths) + 2 * (len(widths) + 3))

@@ -83,7 +83,8 @@ def _usage(facts: ModelFacts) -> str:
 import visreward as vr
 
 model = vr.load_model("path/to/this/folder")
-score = model.score([vr.Sample(prompt="{prompt}", {given})])[0]
+sample = vr.Sample(prompt="{prompt}", {given})
+score = model.score([sample])[0]
 print(score.value)
 ```
 """
