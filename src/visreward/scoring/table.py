@@ -85,7 +85,8 @@ def _table(ranking: PromptRanking, facts: ModelFacts, width: int) -> Table:
     # One column of padding on each side of every cell.
     room = width - (rank_width + sum(widths) + 2 * (len(widths) + 3))
     longest = max(cell_len(short_name(place.item)) for place in ranking.places)
-    bar_width = 20 if room - 20 >= min(longest, 2 * _MIN_NAME_WIDTH) else 10
+    wanted = max(_MIN_NAME_WIDTH, min(longest, 2 * _MIN_NAME_WIDTH))
+    bar_width = 20 if room - 20 >= wanted else 10
     table = Table(box=None, header_style="dim")
     table.add_column("#", justify="right", width=rank_width)
     name_width = max(_MIN_NAME_WIDTH, min(longest, room - bar_width))
