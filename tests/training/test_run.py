@@ -330,7 +330,7 @@ def test_run_whose_parts_do_not_belong_together_is_refused(
     with pytest.raises(UsageError, match=r"kind 'clipscore' .* 'contrastive' .* not with 'hp'"):
         train(wrong_objective, console=quiet)
     wrong_data = recipe("ict", data={"format": "captions", "path": captions})
-    with pytest.raises(UsageError, match="format 'pick-high', not 'ict' on 'captions'"):
+    with pytest.raises(UsageError, match="format 'pick-high', not with 'ict' on 'captions'"):
         train(wrong_data, console=quiet)
     assert not wrong_data.output.exists()
 
