@@ -237,7 +237,7 @@ def test_report_source_image_uncertainty_and_notes_are_shown(
     item = scored(0, pictures[0], 0.5, source=pictures[1], sigma=0.25, notes=("prompt was cut",))
     parsed = Parsed(written([item], tmp_path))
     assert parsed.values("img", "alt") == ["before the edit", "red.png"]
-    assert "0.5000 ± 0.2500" in parsed.text
+    assert "0.5000 ± 0.25" in parsed.text
     assert "prompt was cut" in parsed.text
 
 

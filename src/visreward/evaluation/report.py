@@ -187,7 +187,10 @@ def _card(
 
 
 def _with_sigma(mu: float, sigma: float | None) -> str:
-    return number_text(mu) if sigma is None else f"{number_text(mu)} ± {number_text(sigma)}"
+    if sigma is None:
+        return number_text(mu)
+    spread = f"± {sigma:.2g}" if sigma >= 0.001 else "± under 0.001"
+    return f"{number_text(mu)} <small>{spread}</small>"
 
 
 def _measure(name: str, number: str, span: tuple[float, float], *, is_total: bool) -> str:
