@@ -117,7 +117,7 @@ def run(
         raise UsageError("No image was given. Give image files, or --input FILE.jsonl.")
     if report is not None:
         check_writable(report)
-    engine = load_engine(choice, default=_default_model(inputs))
+    engine = load_engine(choice, name=choice.name or _default_model(inputs))
     facts = engine.model.facts
     entries, total = _entries(inputs, facts)
     with open_output(facts) as writer:
@@ -142,14 +142,13 @@ def _default_model(inputs: Inputs) -> str:
     return DEFAULT_EDIT_MODEL if has_source else DEFAULT_MODEL
 
 
-def load_engine(choice: ModelChoice, *, default: str) -> ScoringEngine:
-    """Load a model, the default one where none was chosen, saying so on a terminal.
+def load_engine(choice: ModelChoice, *, name: str) -> ScoringEngine:
+    """Load the model of a name as was chosen, saying so on a terminal.
 
     Raises:
         VisrewardError: if it cannot be loaded.
     """
     console = notes_console()
-    name = choice.name or default
     loading = f"Loading {escape(printable(name))}"
     with console.status(loading):
         from visreward.models.devices import DTYPES, find_device, is_native

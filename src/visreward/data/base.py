@@ -180,10 +180,15 @@ def read_parquet(file: Path) -> Arrow:
     try:
         return parquet.read_table(file, partitioning=None).combine_chunks()
     except (OSError, arrow.ArrowInvalid) as error:
-        raise DataError(
-            f"The table '{file}' cannot be read as Parquet: {error}. "
-            "Check the path, or write the table again."
-        ) from error
+        raise unreadable_parquet(file, error) from error
+
+
+def unreadable_parquet(file: Path, error: Exception) -> DataError:
+    """Return the error that a file is not there or is not Parquet."""
+    return DataError(
+        f"The table '{file}' cannot be read as Parquet: {error}. "
+        "Check the path, or write the table again."
+    )
 
 
 def write_parquet(table: Arrow, file: Path, *, progress: Progress | None = None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from visreward.core.errors import DataError
-from visreward.data.base import ROWS_PER_GROUP, Arrow, load_optional
+from visreward.data.base import ROWS_PER_GROUP, Arrow, load_optional, unreadable_parquet
 from visreward.data.preference_table import Part
 from visreward.data.preferences import ImageBytes
 from visreward.data.row import encoded_image
@@ -28,10 +28,7 @@ def open_parquet(file: Path) -> Arrow:
     try:
         return parquet.ParquetFile(file)
     except (OSError, arrow.ArrowInvalid) as error:
-        raise DataError(
-            f"The table '{file}' cannot be read as Parquet: {error}. "
-            "Check the path, or write the table again."
-        ) from error
+        raise unreadable_parquet(file, error) from error
 
 
 def iterate_parquet(file: Path, *, columns: Sequence[str], has_images: bool) -> Iterator[object]:

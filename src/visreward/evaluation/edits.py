@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visreward.data.scenes.edits import CANDIDATE_KINDS, EditPlan, plan_edit, render_edit
-from visreward.evaluation.intervals import Accuracy, grouped_share, wilson_interval
+from visreward.evaluation.intervals import Accuracy, grouped_share, share_of
 from visreward.evaluation.pictures import PictureRow, score_rows
 from visreward.evaluation.scenes import Drawing, Progress
 from visreward.models.base import RewardModel
@@ -134,9 +134,9 @@ def edit_accuracies(
         following=_pair_share(following, alone[0]),
         quality=_pair_share(quality, alone[1]),
         order_of_four=_order_share(fused, overall, size=4),
-        other_instruction=_share(following[:, OTHER] < following[:, RIGHT]),
-        untouched=_share(fused[:, RIGHT] > fused[:, UNTOUCHED]),
-        black=_share(fused[:, BLACK] < fused[:, :BLACK].min(axis=1)),
+        other_instruction=share_of(following[:, OTHER] < following[:, RIGHT]),
+        untouched=share_of(fused[:, RIGHT] > fused[:, UNTOUCHED]),
+        black=share_of(fused[:, BLACK] < fused[:, :BLACK].min(axis=1)),
         num_edits=len(plans),
     )
 
@@ -169,7 +169,3 @@ def _order_share(scores: Array, overall: NDArray[np.int64], *, size: int) -> Acc
         right += is_strict & rising.all(axis=1)
         total += is_strict
     return grouped_share(right, total)
-
-
-def _share(right: NDArray[np.bool_]) -> Accuracy:
-    return wilson_interval(float(right.mean()), num_trials=len(right))

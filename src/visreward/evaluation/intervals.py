@@ -1,6 +1,6 @@
 """Shares of right answers with their intervals.
 
-Shapes: G groups.
+Shapes: T answers, G groups.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from visreward.core.errors import UsageError
 
@@ -64,6 +64,15 @@ def wilson_interval(share: float, *, num_trials: int) -> Accuracy:
     low = min(max((centre - spread) / scale, 0.0), share)
     high = max(min((centre + spread) / scale, 1.0), share)
     return Accuracy(value=share, low=low, high=high)
+
+
+def share_of(right: NDArray[np.bool_]) -> Accuracy:
+    """Return the share of right answers that do not depend on each other, with its interval.
+
+    Args:
+        right: (T,) whether each answer is right.
+    """
+    return wilson_interval(float(right.mean()), num_trials=len(right))
 
 
 def grouped_share(right: ArrayLike, total: ArrayLike, *, seed: int = 0) -> Accuracy:

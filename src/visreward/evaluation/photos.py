@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from visreward.data.scenes.flaws import FLAWS, apply_flaw
-from visreward.evaluation.intervals import Accuracy, wilson_interval
+from visreward.evaluation.intervals import Accuracy, share_of
 from visreward.evaluation.pictures import PictureRow, score_rows
 from visreward.models.base import RewardModel
 
@@ -103,8 +103,7 @@ def photo_table(
     right = scores[:, 0] > scores[:, 1]
 
     def share(wanted: Callable[[DamageCase], bool]) -> Accuracy:
-        chosen = right[[wanted(case) for case in cases]]
-        return wilson_interval(float(chosen.mean()), num_trials=len(chosen))
+        return share_of(right[[wanted(case) for case in cases]])
 
     return PhotoTable(
         by_flaw={

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from visreward.data.scenes.families import make_richness_pair, make_swap_pair
 from visreward.data.scenes.grammar import SWAP_KINDS
 from visreward.data.scenes.triplets import make_triplet
-from visreward.evaluation.intervals import Accuracy, wilson_interval
+from visreward.evaluation.intervals import Accuracy, share_of
 from visreward.evaluation.pictures import PictureRow, score_rows
 from visreward.evaluation.triplets import TripletAccuracies, triplet_accuracies
 from visreward.models.base import RewardModel
@@ -95,7 +95,9 @@ def swap_table(
     for kind in kinds:
         make = partial(swap_row, kind=kind, drawing=drawing)
         scores = _scores(models, make, drawing, progress)
-        table[kind] = {name: _share(values[:, 0] > values[:, 1]) for name, values in scores.items()}
+        table[kind] = {
+            name: share_of(values[:, 0] > values[:, 1]) for name, values in scores.items()
+        }
     return table
 
 
@@ -115,7 +117,7 @@ def richness_table(
     scores = _scores(models, partial(richness_row, drawing=drawing), drawing, progress)
     return {
         name: RichnessEffect(
-            marked_down=_share(values[:, 1] < values[:, 0]),
+            marked_down=share_of(values[:, 1] < values[:, 0]),
             mean_change=float((values[:, 1] - values[:, 0]).mean()),
             num_pairs=len(values),
         )
@@ -157,7 +159,3 @@ def _scores(
     return score_rows(
         models, make, num=drawing.num, num_workers=drawing.num_workers, progress=progress
     )
-
-
-def _share(right: NDArray[np.bool_]) -> Accuracy:
-    return wilson_interval(float(right.mean()), num_trials=len(right))

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from visreward.losses.checks import require_shape
+from visreward.losses.precision import at_least_float32
 
 
 def bradley_terry_loss(
@@ -33,5 +34,5 @@ def bradley_terry_loss(
         ShapeError: if the scores are not of one shape (B,).
     """
     require_shape(("B",), score_chosen=score_chosen, score_rejected=score_rejected)
-    difference = score_chosen - score_rejected - margin
-    return softplus(-(difference.float() if difference.itemsize < 4 else difference)).mean()
+    difference = at_least_float32(score_chosen) - at_least_float32(score_rejected)
+    return softplus(margin - difference).mean()

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from visreward.core.errors import UsageError
 from visreward.core.types import Fidelity
-from visreward.losses.checks import require_fidelity
 from visreward.losses.gaussian_difference import (
     gaussian_difference,
     order_losses,
@@ -52,7 +51,6 @@ def uncertainty_loss(
         ShapeError: if the inputs are not of one shape (B,).
         UnknownNameError: if the fidelity is unknown.
     """
-    require_fidelity(fidelity)
     difference = gaussian_difference(
         mu_chosen=mu_chosen,
         log_sigma_chosen=log_sigma_chosen,
@@ -103,7 +101,6 @@ def sampled_uncertainty_loss(
         UnknownNameError: if the fidelity is unknown.
         UsageError: if there is no sample.
     """
-    require_fidelity(fidelity)
     if num_samples < 1:
         raise UsageError(f"num_samples is {num_samples}. Give 1 or more.")
     difference = gaussian_difference(

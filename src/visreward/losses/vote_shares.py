@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from visreward.core.types import Fidelity
-from visreward.losses.checks import require_fidelity, require_shape
+from visreward.losses.checks import require_shape
 from visreward.losses.gaussian_difference import gaussian_difference, order_losses
 from visreward.losses.precision import at_least_float32
 
@@ -90,7 +90,6 @@ def vote_share_uncertainty_loss(
         ShapeError: if the inputs are not of one shape (B,).
         UnknownNameError: if the fidelity is unknown.
     """
-    require_fidelity(fidelity)
     require_shape(
         ("B",), mu_chosen=mu_chosen, votes_chosen=votes_chosen, votes_rejected=votes_rejected
     )

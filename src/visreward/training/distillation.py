@@ -20,10 +20,10 @@ from visreward.models.image_tensors import resize
 from visreward.models.vlm.reward import VLMReward
 from visreward.training.batches import Batch
 from visreward.training.frozen import hidden_states
-from visreward.training.objectives import Objective, StepOutput
+from visreward.training.objectives import StepOutput, VLMObjective
 
 
-class DistillationObjective(Objective):
+class DistillationObjective(VLMObjective):
     """Predict the patch states of frozen teachers from the tokens of the vision tower.
 
     The target of a teacher is the state of each patch before its last layer, which reads the class
@@ -43,20 +43,14 @@ class DistillationObjective(Objective):
         *,
         teachers: Sequence[CLIPRewardModel],
     ) -> None:
-        super().__init__()
-        self.model = model.requires_grad_(requires_grad=False)
-        self.vlm.backbone.model.visual.requires_grad_(requires_grad=True)
+        super().__init__(model)
+        model.requires_grad_(requires_grad=False)
+        self.model.backbone.model.visual.requires_grad_(requires_grad=True)
         # Kept out of the module tree: they are not trained, saved or wrapped.
         self._teachers = tuple(teachers)
         width = sum(each.backbone.clip.vision_model.config.hidden_size for each in teachers)
-        num_sets = 1 + len(getattr(self.vlm.backbone.model.visual, "deepstack_merger_list", ()))
-        self.maps = nn.Linear(num_sets * self.vlm.backbone.width, width)
-
-    @property
-    def vlm(self) -> VLMReward:
-        """Return the model; a second attribute would store its weights twice."""
-        assert isinstance(self.model, VLMReward)
-        return self.model
+        num_sets = 1 + len(getattr(self.model.backbone.model.visual, "deepstack_merger_list", ()))
+        self.maps = nn.Linear(num_sets * self.model.backbone.width, width)
 
     def forward(self, batch: Batch) -> StepOutput:
         """Return the mean squared error, and the share of the targets' variance explained."""
@@ -74,9 +68,9 @@ class DistillationObjective(Objective):
         """Return predicted and wanted states of all tokens of all images, float32."""
         assert batch.pixels is not None, "a vision tower is trained on pixels"
         images = [image for row in batch.pixels for image in row]
-        patches = self.vlm.inputs.patches.patches(images)
-        features = self.vlm.backbone.image_features(
-            patches.values.to(self.vlm.device), patches.grids.to(self.vlm.device)
+        patches = self.model.inputs.patches.patches(images)
+        features = self.model.backbone.image_features(
+            patches.values.to(self.model.device), patches.grids.to(self.model.device)
         )
         seen = torch.cat([torch.cat([each.tokens, *each.deep], dim=-1) for each in features])
         return self.maps(seen).float(), torch.cat(self._wanted(images))
@@ -88,7 +82,7 @@ class DistillationObjective(Objective):
             by_shape.setdefault(tuple(image.shape), []).append(number)
         found: dict[int, Tensor] = {}
         for shape, numbers in by_shape.items():
-            grid = self.vlm.inputs.placed(0, shape[1:]).grid
+            grid = self.model.inputs.placed(0, shape[1:]).grid
             states = self._states(torch.stack([images[number] for number in numbers]), grid)
             found.update(zip(numbers, states, strict=True))
         return [found[number] for number in range(len(images))]

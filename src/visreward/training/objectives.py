@@ -24,6 +24,7 @@ from visreward.losses.ict import (
 from visreward.losses.similarity import similarity_matrix
 from visreward.models.base import RewardModel
 from visreward.models.clip.family import CLIPRewardModel
+from visreward.models.vlm.reward import VLMReward
 from visreward.training.batches import Batch, prompt_ids
 from visreward.training.objective_config import ContrastiveConfig, ICTConfig
 
@@ -70,6 +71,16 @@ class Objective(nn.Module, abc.ABC):
             trained = [parameter.requires_grad for parameter in module.parameters()]
             module.training = mode and (any(trained) or not trained)
         return self
+
+
+class VLMObjective(Objective):
+    """An objective of a vision-language model."""
+
+    model: VLMReward
+
+    def __init__(self, model: VLMReward) -> None:
+        super().__init__()
+        self.model = model
 
 
 class CLIPObjective(Objective):

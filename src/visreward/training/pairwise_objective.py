@@ -22,7 +22,7 @@ from visreward.models.vlm.reward import VLMReward
 from visreward.models.vlm.sequences import PlacedImage, TokenSequence
 from visreward.training.batches import Batch
 from visreward.training.objective_config import PairwiseConfig
-from visreward.training.objectives import Objective, StepOutput
+from visreward.training.objectives import StepOutput, VLMObjective
 from visreward.training.pairs import ordered_pairs, ranked_groups, tied_pairs
 from visreward.training.questions import (
     Question,
@@ -33,7 +33,7 @@ from visreward.training.questions import (
 )
 
 
-class PairwiseObjective(Objective):
+class PairwiseObjective(VLMObjective):
     """A loss for every two images of a row that differ, on each dimension and on the fused score.
 
     All images, prompts and rating prompts of a row go through the backbone as one tree.
@@ -42,27 +42,20 @@ class PairwiseObjective(Objective):
     primary = "accuracy"
 
     def __init__(self, model: VLMReward, config: PairwiseConfig) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         self.config = config
-
-    @property
-    def vlm(self) -> VLMReward:
-        """Return the model; a second attribute would store its weights twice."""
-        assert isinstance(self.model, VLMReward)
-        return self.model
 
     def forward(self, batch: Batch) -> StepOutput:
         """Return the weighted loss, and how often the fused score orders a pair rightly."""
         questions = questions_of(batch.rows)
         num_images = questions[-1].stop
         others = other_prompts(questions) if self.config.other_prompt_weight > 0 else []
-        lined_up = _lined_up(self.vlm, batch, questions, others)
-        num_templates = len(self.vlm.inputs.dimensions)
+        lined_up = _lined_up(self.model, batch, questions, others)
+        num_templates = len(self.model.inputs.dimensions)
         said = [num_templates * question.best for question in questions]
-        reading = self.vlm.read(lined_up, keep=said if self.config.language_weight > 0 else [])
+        reading = self.model.read(lined_up, keep=said if self.config.language_weight > 0 else [])
         logits = reading.logits[:num_images]
-        fused = fuse(logits, self.vlm.inputs.settings.fusion)
+        fused = fuse(logits, self.model.inputs.settings.fusion)
         overall = [question.known.overall for question in questions]
         loss = self.config.overall_weight * self._loss(fused, overall)
         for number in range(num_dimensions(questions)):
@@ -125,7 +118,7 @@ class PairwiseObjective(Objective):
         """Return the mean cross-entropy of the tokens behind the last image of a sequence."""
         last = int(np.flatnonzero(sequence.image >= 0)[-1])
         wanted = torch.from_numpy(sequence.ids[last + 1 :]).to(states.device)
-        embeddings = self.vlm.backbone.model.language_model.embed_tokens.weight
+        embeddings = self.model.backbone.model.language_model.embed_tokens.weight
         return functional.cross_entropy(
             (states[last:-1] @ embeddings.to(states.dtype).T).float(), wanted
         )
@@ -133,8 +126,8 @@ class PairwiseObjective(Objective):
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         """Return each row's share of pairs in the right order: overall, and by dimension."""
         questions = questions_of(batch.rows)
-        logits = self.vlm.logits(_lined_up(self.vlm, batch, questions, []))
-        fused = fuse(logits, self.vlm.inputs.settings.fusion)[:, 0]
+        logits = self.model.logits(_lined_up(self.model, batch, questions, []))
+        fused = fuse(logits, self.model.inputs.settings.fusion)[:, 0]
         found: dict[str, list[Tensor]] = {}
         for row in range(len(batch.rows)):
             own = [question for question in questions if question.row == row]
@@ -143,7 +136,7 @@ class PairwiseObjective(Objective):
             found.setdefault("accuracy", []).append(_accuracy(fused[part], pairs))
             for number in range(num_dimensions(own)):
                 pairs = ordered_pairs([question.ratings(number) for question in own])
-                name = f"{self.vlm.inputs.dimensions[number]}_accuracy"
+                name = f"{self.model.inputs.dimensions[number]}_accuracy"
                 found.setdefault(name, []).append(_accuracy(logits[part, number, 0], pairs))
         return {name: torch.stack(values) for name, values in found.items()}
 

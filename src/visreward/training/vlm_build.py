@@ -28,7 +28,7 @@ from visreward.training.chat_tokenizer import (
 )
 from visreward.training.config import ModelConfig, VLMConfig
 
-KINDS: Final[Mapping[str, type[VLMReward]]] = {"editreward": EditReward, "hpsv3": HPSv3}
+KINDS: Final[Mapping[str, type[VLMReward]]] = {each.kind: each for each in (EditReward, HPSv3)}
 
 
 def build_vlm(
