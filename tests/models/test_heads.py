@@ -1,4 +1,4 @@
-"""The linear stack of HP and of LAION's aesthetic predictor."""
+"""The linear stack of HP and of LAION's aesthetic predictor, and fusion of dimensions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from visreward.models.heads import LinearStack
+from visreward.core.types import Fidelity
+from visreward.models.heads import Fusion, LinearStack, fuse
 
 
 @pytest.fixture
@@ -63,3 +64,53 @@ def test_linear_stack_bfloat16_is_close_to_float32(stack: LinearStack) -> None:
     logits = stack.bfloat16()(features.bfloat16())
     assert logits.dtype == torch.bfloat16
     torch.testing.assert_close(logits.float(), expected, rtol=0, atol=0.01)
+
+
+@pytest.fixture
+def gaussians() -> torch.Tensor:
+    """(2, 2, 2) mu and log sigma; in the second row the sure dimension has the lesser mu."""
+    sigmas = torch.tensor([[3.0, 4.0], [0.001, 5.0]])
+    mus = torch.tensor([[1.0, -2.0], [-1.0, 7.0]])
+    return torch.stack([mus, sigmas.log()], dim=-1)
+
+
+def test_fused_sigma_of_the_mean_is_that_of_sampled_means(gaussians: torch.Tensor) -> None:
+    fused = fuse(gaussians, "mean", "paper")
+    torch.testing.assert_close(fused[:, 0], torch.tensor([-0.5, 3.0]))
+    torch.testing.assert_close(fused[:, 1].exp(), torch.tensor([2.5, 2.5]))
+    torch.manual_seed(0)
+    drawn = gaussians[..., 0] + gaussians[..., 1].exp() * torch.randn(200_000, 2, 2)
+    torch.testing.assert_close(fused[:, 1].exp(), drawn.mean(dim=2).std(dim=0), rtol=0.01, atol=0)
+
+
+def test_fused_sigma_of_the_release_is_a_geometric_mean(gaussians: torch.Tensor) -> None:
+    fused = fuse(gaussians, "mean", "released")
+    torch.testing.assert_close(fused[:, 0], torch.tensor([-0.5, 3.0]))
+    torch.testing.assert_close(fused[:, 1].exp(), torch.tensor([12**0.5, 0.005**0.5]))
+
+
+def test_fused_minimum_keeps_the_sigma_of_its_own_dimension(gaussians: torch.Tensor) -> None:
+    fused = fuse(gaussians, "min", "paper")
+    torch.testing.assert_close(fused[:, 0], torch.tensor([-2.0, -1.0]))
+    torch.testing.assert_close(fused[:, 1].exp(), torch.tensor([4.0, 0.001]))
+    released = fuse(gaussians, "min", "released")
+    torch.testing.assert_close(released[:, 1].exp(), torch.tensor([3.0, 0.001]))
+
+
+@pytest.mark.parametrize("fidelity", ["paper", "released"])
+def test_fused_sum_adds_variances_and_none_keeps_the_first(
+    gaussians: torch.Tensor, fidelity: Fidelity
+) -> None:
+    total = fuse(gaussians, "sum", fidelity)
+    torch.testing.assert_close(total[:, 0], torch.tensor([-1.0, 6.0]))
+    torch.testing.assert_close(total[:, 1].exp(), torch.tensor([5.0, 5.0]))
+    assert fuse(gaussians, "none", fidelity).equal(gaussians[:, 0])
+
+
+@pytest.mark.parametrize("fusion", ["mean", "min", "sum", "none"])
+@pytest.mark.parametrize("fidelity", ["paper", "released"])
+def test_fused_mu_alone_has_no_sigma(
+    gaussians: torch.Tensor, fusion: Fusion, fidelity: Fidelity
+) -> None:
+    fused = fuse(gaussians[..., :1], fusion, fidelity)
+    torch.testing.assert_close(fused, fuse(gaussians, fusion, fidelity)[:, :1])

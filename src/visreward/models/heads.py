@@ -5,6 +5,7 @@ Shape letters: B samples, M images, K dimensions, D features.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from visreward.core.errors import UsageError
+from visreward.core.types import Fidelity
 
 
 class LinearStack(nn.Module):
@@ -112,26 +114,36 @@ class HeadConfig:
         return nn.Sequential(*layers, nn.Linear(hidden, self.num_outputs, bias=self.bias))
 
 
-def fuse(logits: Tensor, fusion: Fusion) -> Tensor:
-    """Return one Gaussian of those of several dimensions.
+def fuse(logits: Tensor, fusion: Fusion, fidelity: Fidelity) -> Tensor:
+    """Return one Gaussian of those of several dimensions, which are taken as independent.
 
-    `mean` averages mu and log sigma, `min` takes the least of each, `sum` adds mu and variances,
-    `none` keeps the first dimension. Source: EditReward release (pooling_strategy); its `mean` of
-    log sigma is a geometric mean, and not the deviation of the mean of two Gaussians.
+    `mean` averages the dimensions, `min` takes the one with the least mu, `sum` adds them, `none`
+    keeps the first. Sigma is the deviation of just that.
+
+    Where the released code differs (`fidelity="released"`; EditReward, pooling_strategy): `mean`
+    averages log sigma, so that one certain dimension makes the whole certain, and `min` takes the
+    least mu and the least log sigma, be they of two dimensions.
 
     Args:
         logits: (B, K, outputs) float: mu, and log sigma where there are two.
         fusion: How.
+        fidelity: Which sigma.
 
     Returns:
         (B, outputs), differentiable.
     """
-    if fusion == "mean":
-        return logits.mean(dim=1)
-    if fusion == "min":
-        return logits.amin(dim=1)
     if fusion == "none":
         return logits[:, 0]
+    if fusion == "mean" and fidelity == "released":
+        return logits.mean(dim=1)
+    if fusion == "min" and fidelity == "released":
+        return logits.amin(dim=1)
+    if fusion == "min":
+        least = logits[..., :1].argmin(dim=1, keepdim=True)
+        return torch.take_along_dim(logits, least, dim=1)[:, 0]
     mu = logits[..., :1].sum(dim=1)
     log_sigma = torch.logsumexp(2 * logits[..., 1:], dim=1) / 2
-    return torch.cat([mu, log_sigma], dim=-1)
+    if fusion == "sum":
+        return torch.cat([mu, log_sigma], dim=-1)
+    num_dimensions = logits.shape[1]
+    return torch.cat([mu / num_dimensions, log_sigma - math.log(num_dimensions)], dim=-1)

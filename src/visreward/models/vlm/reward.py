@@ -103,7 +103,7 @@ class VLMReward(RewardModel):
     def forward(self, batch: VLMBatch) -> RewardOutput:
         """Score one batch; differentiable, keeps the samples' order."""
         logits = self.logits(batch)
-        fused = fuse(logits, self.inputs.settings.fusion)
+        fused = self.fuse(logits)
         has_sigma = logits.shape[-1] == 2
         is_named = bool(self.facts.dimensions)
         return RewardOutput(
@@ -112,6 +112,10 @@ class VLMReward(RewardModel):
             dimensions=logits[..., 0] if is_named else None,
             dimension_log_sigmas=logits[..., 1] if is_named and has_sigma else None,
         )
+
+    def fuse(self, logits: Tensor) -> Tensor:
+        """Return (B, outputs) of (B, K, outputs): one Gaussian of those of all dimensions."""
+        return fuse(logits, self.inputs.settings.fusion, self.facts.fidelity)
 
     def logits(self, batch: VLMBatch) -> Tensor:
         """Return (B, K, outputs) float32: mu, and log sigma where there are two outputs.
