@@ -69,6 +69,9 @@ class PairwiseConfig(Strict):
         language_weight: Weight of the loss of saying the prompt of that image, token by token,
             with the token embeddings as output layer: words stay tied to what is seen (as in
             arXiv 2406.10216, there for text). It costs no forward pass.
+        blank_weight: Weight of the loss of a blank picture, black or of one colour, against all
+            images of the first comparison of each batch: it must do worst on every dimension.
+            Data sets have no such pictures, and a generator that fails makes them.
     """
 
     name: Literal["pairwise"]
@@ -80,6 +83,7 @@ class PairwiseConfig(Strict):
     overall_weight: float = Field(default=1.0, ge=0)
     other_prompt_weight: float = Field(default=0.0, ge=0)
     language_weight: float = Field(default=0.0, ge=0)
+    blank_weight: float = Field(default=0.0, ge=0)
 
     @field_validator("ties")
     @classmethod

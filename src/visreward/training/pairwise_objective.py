@@ -16,7 +16,6 @@ from visreward.losses.bradley_terry import bradley_terry_loss
 from visreward.losses.bradley_terry_ties import bradley_terry_ties_loss
 from visreward.losses.plackett_luce import plackett_luce_loss
 from visreward.losses.uncertainty import uncertainty_loss
-from visreward.models.heads import fuse
 from visreward.models.vlm.inputs import VLMBatch
 from visreward.models.vlm.reward import VLMReward
 from visreward.models.vlm.sequences import PlacedImage, TokenSequence
@@ -50,12 +49,13 @@ class PairwiseObjective(VLMObjective):
         questions = questions_of(batch.rows)
         num_images = questions[-1].stop
         others = other_prompts(questions) if self.config.other_prompt_weight > 0 else []
-        lined_up = _lined_up(self.model, batch, questions, others)
+        has_blank = self.config.blank_weight > 0
+        lined_up = _lined_up(self.model, batch, questions, others, has_blank=has_blank)
         num_templates = len(self.model.inputs.dimensions)
         said = [num_templates * question.best for question in questions]
         reading = self.model.read(lined_up, keep=said if self.config.language_weight > 0 else [])
         logits = reading.logits[:num_images]
-        fused = fuse(logits, self.model.inputs.settings.fusion)
+        fused = self.model.fuse(logits)
         overall = [question.known.overall for question in questions]
         loss = self.config.overall_weight * self._loss(fused, overall)
         for number in range(num_dimensions(questions)):
@@ -69,6 +69,8 @@ class PairwiseObjective(VLMObjective):
             ).view(-1, 2)
             prompted = self._pair_loss(reading.logits[:, 0], pairs)
             loss = loss + self.config.other_prompt_weight * prompted
+        if has_blank:
+            loss = loss + self.config.blank_weight * self._blank_loss(reading.logits, questions[0])
         for number, states in reading.states.items():
             spoken = self._language_loss(states, lined_up.sequences[number])
             loss = loss + self.config.language_weight / len(said) * spoken
@@ -114,6 +116,18 @@ class PairwiseObjective(VLMObjective):
             margin=self.config.margin,
         )
 
+    def _blank_loss(self, logits: Tensor, question: Question) -> Tensor:
+        """Return the loss of the images of a comparison against a blank one, the last of all.
+
+        It is the mean over the dimensions and the fused score.
+        """
+        last = len(logits) - 1
+        pairs = torch.tensor(
+            [(image, last) for image in range(question.start, question.stop)], dtype=torch.int64
+        )
+        parts = [self._pair_loss(each, pairs) for each in logits.unbind(dim=1)]
+        return torch.stack([*parts, self._pair_loss(self.model.fuse(logits), pairs)]).mean()
+
     def _language_loss(self, states: Tensor, sequence: TokenSequence) -> Tensor:
         """Return the mean cross-entropy of the tokens behind the last image of a sequence."""
         last = int(np.flatnonzero(sequence.image >= 0)[-1])
@@ -127,7 +141,7 @@ class PairwiseObjective(VLMObjective):
         """Return each row's share of pairs in the right order: overall, and by dimension."""
         questions = questions_of(batch.rows)
         logits = self.model.logits(_lined_up(self.model, batch, questions, []))
-        fused = fuse(logits, self.model.inputs.settings.fusion)[:, 0]
+        fused = self.model.fuse(logits)[:, 0]
         found: dict[str, list[Tensor]] = {}
         for row in range(len(batch.rows)):
             own = [question for question in questions if question.row == row]
@@ -149,13 +163,24 @@ def _accuracy(scores: Tensor, pairs: Tensor) -> Tensor:
     return (better > worse).float().mean()
 
 
+def _blank_like(image: Tensor) -> Tensor:
+    """Return a picture in one random colour, black half of the time, shaped as a (3, H, W) one."""
+    colour = torch.randint(256, (3, 1, 1)) * torch.randint(2, (1,))
+    return colour.to(image).expand_as(image)
+
+
 def _lined_up(
     model: VLMReward,
     batch: Batch,
     questions: Sequence[Question],
     others: Sequence[tuple[int, str]],
+    *,
+    has_blank: bool = False,
 ) -> VLMBatch:
-    """Return the sequences of all images under their prompts, then of some under other ones."""
+    """Return the sequences of all images under their prompts, and what is compared with them.
+
+    That is some images under other prompts, and a blank one in the first comparison.
+    """
     assert batch.pixels is not None, "a vision-language model is trained on pixels"
     inputs = model.inputs
     images = [image for row in batch.pixels for image in row]
@@ -171,4 +196,10 @@ def _lined_up(
             sequences += inputs.sequences(question.known.prompt, shown[-1])
     for number, prompt in others:
         sequences += inputs.sequences(prompt, shown[number])
+    if has_blank:
+        *around, shown_last = shown[0]
+        pattern = images[shown_last.number]
+        blank = inputs.placed(len(images), pattern.shape[1:])
+        images.append(_blank_like(pattern))
+        sequences += inputs.sequences(questions[0].known.prompt, [*around, blank])
     return VLMBatch(sequences=tuple(sequences), images=tuple(images), keys=("",) * len(images))
