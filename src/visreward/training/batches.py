@@ -20,6 +20,7 @@ from visreward.data.captions import Captions
 from visreward.data.editreward_data import EditRewardData
 from visreward.data.pick_high import PickHigh, Triplet
 from visreward.losses.ict import ContainmentTargets
+from visreward.models.vlm.backbone import ImageFeatures
 from visreward.training.config import DataConfig
 
 TRIPLET_OVERALL: Final = (1.0, 2.0, 3.0)
@@ -98,6 +99,7 @@ class Batch:
         rows: These rows.
         pixels: For each row (3, H, W) uint8 of each of its files, or None where hidden states
             stand in.
+        features: What a frozen vision tower says of each of them, or None where it is asked.
         targets: Labels of triplets, (B,) float32 each, or None.
         extra: What an objective computed once for each row, by name, B first.
         skipped: Rows that belong here but could not be read, and why.
@@ -106,6 +108,7 @@ class Batch:
     row_ids: Tensor
     rows: tuple[Row, ...]
     pixels: tuple[tuple[Tensor, ...], ...] | None
+    features: tuple[tuple[ImageFeatures, ...], ...] | None = None
     targets: ContainmentTargets | None = None
     extra: dict[str, Tensor] = field(default_factory=dict)
     skipped: dict[int, str] = field(default_factory=dict)
@@ -143,6 +146,7 @@ class Batch:
             row_ids=self.row_ids[chosen],
             rows=self.rows[chosen],
             pixels=pixels,
+            features=self.features and self.features[chosen],
         )
 
     def to(self, device: torch.device) -> Batch:
@@ -152,7 +156,10 @@ class Batch:
             return values.to(device, non_blocking=True)
 
         pixels = self.pixels and tuple(tuple(map(move, row)) for row in self.pixels)
-        return replace(self._with_tensors(move), pixels=pixels)
+        features = self.features and tuple(
+            tuple(each.map(move) for each in row) for row in self.features
+        )
+        return replace(self._with_tensors(move), pixels=pixels, features=features)
 
     def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Return the batch with targets and extra tensors changed."""

@@ -49,8 +49,8 @@ class DistillationObjective(VLMObjective):
         # Kept out of the module tree: they are not trained, saved or wrapped.
         self._teachers = tuple(teachers)
         width = sum(each.backbone.clip.vision_model.config.hidden_size for each in teachers)
-        num_sets = 1 + len(getattr(self.model.backbone.model.visual, "deepstack_merger_list", ()))
-        self.maps = nn.Linear(num_sets * self.model.backbone.width, width)
+        backbone = self.model.backbone
+        self.maps = nn.Linear(backbone.num_feature_sets * backbone.width, width)
 
     def forward(self, batch: Batch) -> StepOutput:
         """Return the mean squared error, and the share of the targets' variance explained."""
@@ -68,10 +68,7 @@ class DistillationObjective(VLMObjective):
         """Return predicted and wanted states of all tokens of all images, float32."""
         assert batch.pixels is not None, "a vision tower is trained on pixels"
         images = [image for row in batch.pixels for image in row]
-        patches = self.model.inputs.patches.patches(images)
-        features = self.model.backbone.image_features(
-            patches.values.to(self.model.device), patches.grids.to(self.model.device)
-        )
+        features = self.model.image_features(images)
         seen = torch.cat([torch.cat([each.tokens, *each.deep], dim=-1) for each in features])
         return self.maps(seen).float(), torch.cat(self._wanted(images))
 

@@ -10,6 +10,7 @@ import copy
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +22,10 @@ from visreward.losses.ict import ContainmentTargets
 from visreward.training.batches import Batch, Row
 from visreward.training.config import DataConfig
 from visreward.training.pixels import PixelCache, PixelReader, pixel_cache
+
+if TYPE_CHECKING:
+    from visreward.models.vlm.backbone import ImageFeatures
+    from visreward.training.vision_features import FeatureCache
 
 
 class FrozenStates:
@@ -62,6 +67,7 @@ class Feed(Dataset[Batch]):
         self.max_skip_fraction = config.max_skip_fraction
         self.num_workers = 0 if config.cache_pixels else config.num_workers
         self.extra: dict[str, Tensor | FrozenStates] = {}
+        self.features: FeatureCache | None = None
         self.with_pixels = True
         self.skipped: dict[int, str] = {}
         self.usable: list[int] = []
@@ -87,6 +93,10 @@ class Feed(Dataset[Batch]):
     def paths(self) -> list[Path]:
         """Return all image files, row by row."""
         return [path for row in self.rows for path in row.files]
+
+    def places(self, row_id: int) -> range:
+        """Return where the files of a row stand among all files."""
+        return range(*self._starts[row_id : row_id + 2])
 
     def leave_out(self, reasons: Mapping[int, str]) -> None:
         """Take rows out of every epoch; only before training, because it changes the order.
@@ -123,7 +133,7 @@ class Feed(Dataset[Batch]):
         feed = copy.copy(self)
         feed.batch_size, feed.shuffle = batch_size, False
         feed.rank, feed.num_processes = 0, 1
-        feed.extra, feed.with_pixels = {}, True
+        feed.extra, feed.features, feed.with_pixels = {}, None, True
         feed._order = None
         return feed
 
@@ -168,9 +178,17 @@ class Feed(Dataset[Batch]):
             rows=tuple(rows),
             pixels=tuple(pixels) if self.with_pixels else None,
             targets=targets,
+            features=self._features_of(row_ids),
             extra={name: values[row_ids] for name, values in self.extra.items()},
             skipped=skipped,
         )
+
+    def _features_of(self, row_ids: list[int]) -> tuple[tuple[ImageFeatures, ...], ...] | None:
+        """Return what a frozen vision tower says of each file of some rows, if it was asked."""
+        known = self.features
+        if known is None:
+            return None
+        return tuple(tuple(known[at] for at in self.places(row)) for row in row_ids)
 
     def _read(
         self, row_ids: list[int]
@@ -196,7 +214,7 @@ class Feed(Dataset[Batch]):
         """
         if self.cache is None:
             return tuple(self.reader.read(path) for path in self.rows[row_id].files)
-        return tuple(self.cache[place] for place in range(*self._starts[row_id : row_id + 2]))
+        return tuple(self.cache[place] for place in self.places(row_id))
 
     def steps(self, start: int, stop: int) -> Iterator[Batch]:
         """Yield the batches of steps start to stop - 1, read ahead by worker processes if any."""

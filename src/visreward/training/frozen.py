@@ -10,7 +10,7 @@ Shape letters: T triplets, B some of them, M images, L tokens, W width, D featur
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from visreward.core.errors import NonFiniteError
+from visreward.models.base import RewardModel
 from visreward.models.clip.backbone import CLIPBackbone, first_tokens
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
@@ -82,7 +83,7 @@ def frozen_ict_scores(
     """
     assert ict.facts.revision, "weights without a revision cannot be told apart"
     prompts = "|".join(row.prompts[0] for row in feed.rows)
-    place = folder / f"{ICT_SCORES}-{_key(feed, ict, ict.facts.revision, prompts)}.npy"
+    place = folder / f"{ICT_SCORES}-{cache_key(feed, ict, ict.facts.revision, prompts)}.npy"
     with one_builder(place):
         if not place.is_file():
             scores = np.full((len(feed.rows), 3), np.nan, dtype=np.float32)
@@ -125,7 +126,7 @@ def frozen_states(
         NonFiniteError: if a state does not fit into float16; names the rows.
         UsageError: if the disk has no room for them.
     """
-    key = _key(feed, hp, _frozen_digest(hp, num_layers), str(num_layers))
+    key = cache_key(feed, hp, _frozen_digest(hp, num_layers), str(num_layers))
     place = folder / f"{HIDDEN}-{key}.npy"
     with one_builder(place):
         if not place.is_file():
@@ -201,7 +202,7 @@ def unreadable_rows(values: Tensor | FrozenStates) -> dict[int, str]:
     return dict.fromkeys(np.flatnonzero(np.isnan(firsts)).tolist(), reason)
 
 
-def _key(feed: Feed, model: CLIPRewardModel, *parts: str) -> str:
+def cache_key(feed: Feed, model: RewardModel, *parts: str) -> str:
     """Return a digest of files, how they are read, precision, and what else matters."""
     device = model.device.type
     precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else "full"
@@ -214,8 +215,13 @@ def _key(feed: Feed, model: CLIPRewardModel, *parts: str) -> str:
 def _frozen_digest(hp: HP, num_layers: int) -> str:
     """Return a digest of the weights and batch statistics below the first trained layer."""
     tower = hp.backbone.clip.vision_model
+    below = (tower.embeddings, tower.pre_layrnorm, *tower.encoder.layers[:num_layers])
+    return weights_digest(value for module in below for value in module.state_dict().values())
+
+
+def weights_digest(values: Iterable[Tensor]) -> str:
+    """Return a digest of some weights."""
     digest = hashlib.sha256()
-    for module in (tower.embeddings, tower.pre_layrnorm, *tower.encoder.layers[:num_layers]):
-        for value in module.state_dict().values():
-            digest.update(value.detach().float().cpu().numpy().tobytes())
+    for value in values:
+        digest.update(value.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -28,15 +28,26 @@ class ICTConfig(Strict):
     beta: float | None = None
 
 
-class HPConfig(Strict):
+class FrozenPartsConfig(Strict):
+    """What is done about parts that never change.
+
+    Attributes:
+        cache_frozen: Compute what is frozen once and keep it on disk: the scores of a frozen ICT
+            model, the hidden states below the first trained layer of an HP model where nothing
+            below it is trained, the features of a vision-language model's frozen vision tower.
+        max_cache_gb: States and features that would need more disk than this are not kept.
+    """
+
+    cache_frozen: bool = True
+    max_cache_gb: float = Field(default=20.0, ge=0)
+
+
+class HPConfig(FrozenPartsConfig):
     """Margin ranking on HP, and on ICT x HP with a frozen ICT model.
 
     Attributes:
         ict: Native folder, built-in or catalog name of the frozen ICT model; None drops the
             ICT x HP loss.
-        cache_frozen: Compute what is frozen once and keep it: the ICT scores, and the hidden
-            states below the first trained layer where nothing below it is trained.
-        max_cache_gb: Hidden states that would need more disk than this are not cached.
     """
 
     name: Literal["hp"]
@@ -45,11 +56,9 @@ class HPConfig(Strict):
     hp_weight: float = Field(default=1.0, ge=0)
     ict_hp_weight: float = Field(default=1.0, ge=0)
     margin: float = 0.3
-    cache_frozen: bool = True
-    max_cache_gb: float = Field(default=20.0, ge=0)
 
 
-class PairwiseConfig(Strict):
+class PairwiseConfig(FrozenPartsConfig):
     """Every two images of a row that differ in what annotators say, on each dimension and overall.
 
     Attributes:

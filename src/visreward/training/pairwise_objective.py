@@ -202,4 +202,10 @@ def _lined_up(
         blank = inputs.placed(len(images), pattern.shape[1:])
         images.append(_blank_like(pattern))
         sequences += inputs.sequences(questions[0].known.prompt, [*around, blank])
-    return VLMBatch(sequences=tuple(sequences), images=tuple(images), keys=("",) * len(images))
+    features = [each for row in batch.features or () for each in row]
+    return VLMBatch(
+        sequences=tuple(sequences),
+        images=tuple(images),
+        keys=("",) * len(images),
+        features=dict(enumerate(features)),
+    )

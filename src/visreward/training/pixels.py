@@ -78,11 +78,16 @@ class _Decoded(Dataset[_Item]):
 
 
 class PixelCache:
-    """(3, H, W) uint8 of M images on disk, and the reasons of what could not be read."""
+    """(3, H, W) uint8 of M images on disk.
+
+    Attributes:
+        shapes: (H, W) of each image; (0, 0) where it could not be read.
+        failed: Why not, by number.
+    """
 
     def __init__(self, folder: Path) -> None:
         shapes = np.load(folder / SHAPES)
-        self._shapes: list[tuple[int, int]] = [(int(h), int(w)) for h, w in shapes]
+        self.shapes: list[tuple[int, int]] = [(int(h), int(w)) for h, w in shapes]
         self._starts = np.concatenate([[0], np.cumsum(3 * shapes.prod(axis=1))])
         # A file without bytes cannot be mapped.
         self._pixels = (
@@ -94,11 +99,11 @@ class PixelCache:
         self.failed: dict[int, str] = {int(index): reason for index, reason in failed.items()}
 
     def __len__(self) -> int:
-        return len(self._shapes)
+        return len(self.shapes)
 
     def __getitem__(self, index: int) -> Tensor:
         """Return the pixels of an image that could be read."""
-        height, width = self._shapes[index]
+        height, width = self.shapes[index]
         values = np.array(self._pixels[self._starts[index] : self._starts[index + 1]])
         return torch.from_numpy(values).view(3, height, width)
 

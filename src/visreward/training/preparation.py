@@ -1,4 +1,4 @@
-"""Make the feeds of a run: pixels, and what an HP training computes once.
+"""Make the feeds of a run: pixels, and what frozen parts say, computed once.
 
 Of several processes, one computes and the others wait for its files. They wait at a file's lock,
 because a barrier gives up after minutes where this may take hours.
@@ -27,9 +27,10 @@ from visreward.training.frozen import (
     unreadable_rows,
 )
 from visreward.training.journal import say, shown
-from visreward.training.objective_config import HPConfig
+from visreward.training.objective_config import FrozenPartsConfig, HPConfig, PairwiseConfig
 from visreward.training.optim import frozen_layers
 from visreward.training.pixels import pixel_reader
+from visreward.training.vision_features import features_gb, frozen_features
 
 VALIDATION_ROWS = 64
 
@@ -84,12 +85,7 @@ class Preparation:
         if num_frozen == 0 or not self.config.freeze.vision_embeddings:
             return
         needed = sum(states_gb(model, feed) for feed in feeds)
-        if needed > objective.max_cache_gb:
-            say(
-                self.console,
-                f"The hidden states would take {needed:.1f} GB, more than objective.max_cache_gb "
-                f"{objective.max_cache_gb:g}: they are computed at every step.",
-            )
+        if not self._has_room("hidden states", needed, objective):
             return
         model.to(self.accelerator.device)
         for feed in feeds:
@@ -104,3 +100,30 @@ class Preparation:
             feed.extra[HIDDEN] = states
             feed.leave_out(unreadable_rows(states))
             feed.with_pixels = False
+
+    def add_vision_features(
+        self, feeds: Sequence[Feed], model: VLMReward, objective: PairwiseConfig
+    ) -> None:
+        """Give feeds what the vision tower says of their images, where it is frozen whole."""
+        is_trained = any(weight.requires_grad for weight in model.backbone.vision_weights())
+        if is_trained or not all(feed.cache and feed.usable for feed in feeds):
+            return
+        needed = sum(features_gb(model, feed) for feed in feeds)
+        if not self._has_room("features of the vision tower", needed, objective):
+            return
+        model.to(self.accelerator.device)
+        for feed in feeds:
+            with self.accelerator.autocast(), shown(self.console, "features") as progress:
+                feed.features = frozen_features(
+                    model, feed, folder=self.config.data.path / ".cache", progress=progress
+                )
+
+    def _has_room(self, what: str, needed_gb: float, objective: FrozenPartsConfig) -> bool:
+        """Return whether something may be kept on disk; say so where it may not."""
+        if needed_gb > objective.max_cache_gb:
+            say(
+                self.console,
+                f"The {what} would take {needed_gb:.1f} GB, more than objective.max_cache_gb "
+                f"{objective.max_cache_gb:g}: they are computed at every step.",
+            )
+        return needed_gb <= objective.max_cache_gb

@@ -193,6 +193,8 @@ def _objective(
     chosen = preparation.config.objective
     if isinstance(model, VLMReward):
         if isinstance(chosen, PairwiseConfig):
+            if chosen.cache_frozen:
+                preparation.add_vision_features([*feeds.values()], model, chosen)
             return PairwiseObjective(model, chosen)
         return DistillationObjective(model, teachers=frozen)
     if isinstance(chosen, ContrastiveConfig):

@@ -8,7 +8,7 @@ Shape letters: M images, P tokens of a tree, V tokens that stand for images, D f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -86,6 +86,10 @@ class ImageFeatures:
         """Return how much memory the features take."""
         return sum(each.numel() * each.element_size() for each in (self.tokens, *self.deep))
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> ImageFeatures:
+        """Return the features with a function applied to each tensor."""
+        return ImageFeatures(tokens=change(self.tokens), deep=tuple(map(change, self.deep)))
+
 
 class VLMBackbone(nn.Module):
     """A vision tower and a language model that reads a tree of tokens.
@@ -144,6 +148,12 @@ class VLMBackbone(nn.Module):
     def merge_size(self) -> int:
         """Return how many patches down and across stand in one token."""
         return int(self.model.config.vision_config.spatial_merge_size)
+
+    @property
+    def num_feature_sets(self) -> int:
+        """Return L, how many sets of features an image has."""
+        config = self.model.config.vision_config
+        return 1 + len(getattr(config, "deepstack_visual_indexes", ()))
 
     def vision_weights(self) -> list[Tensor]:
         """Return every weight that `image_features` reads."""

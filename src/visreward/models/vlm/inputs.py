@@ -5,8 +5,8 @@ Shape letters: B samples, K dimensions, S = B * K sequences.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from visreward.core.errors import PromptError, UsageError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from visreward.models.loaded import LoadedSample
+    from visreward.models.vlm.backbone import ImageFeatures
     from visreward.models.vlm.settings import VLMSettings
 
 MAX_PROMPT_TOKENS: Final = 4096
@@ -34,11 +35,13 @@ class VLMBatch:
         images: The distinct resized pictures that they show, (3, H, W) uint8, or float in [0, 1]
             where a gradient is asked for.
         keys: Content of each picture; empty where it is not known.
+        features: By number of a picture, what the vision tower makes of it, where that is known.
     """
 
     sequences: tuple[TokenSequence, ...]
     images: tuple[Tensor, ...]
     keys: tuple[str, ...]
+    features: Mapping[int, ImageFeatures] = field(default_factory=dict)
 
 
 class VLMInputs:

@@ -193,11 +193,18 @@ class VLMReward(RewardModel):
             return found.mean(dim=0)
         return head(states[path[-1]].float())  # type: ignore[no-any-return]
 
+    def image_features(self, images: Sequence[Tensor]) -> list[ImageFeatures]:
+        """Return what the vision tower makes of (3, H, W) pictures that `prepare` has resized."""
+        patches = self.inputs.patches.patches(images)
+        return self.backbone.image_features(
+            patches.values.to(self.device), patches.grids.to(self.device)
+        )
+
     def _features(self, batch: VLMBatch) -> list[ImageFeatures]:
         """Return the features of a batch's images; each distinct one is encoded once."""
         uses_cache = not torch.is_grad_enabled()
         settings = self._vision_settings()
-        found: dict[int, ImageFeatures] = {}
+        found = dict(batch.features)
         if uses_cache:
             self.vision_cache.check(self.backbone.vision_weights())
             for number, key in enumerate(batch.keys):
@@ -208,10 +215,7 @@ class VLMReward(RewardModel):
         step = 1 if self.batch_invariant else IMAGES_PER_PASS
         for start in range(0, len(missing), step):
             part = missing[start : start + step]
-            patches = self.inputs.patches.patches([batch.images[number] for number in part])
-            fresh = self.backbone.image_features(
-                patches.values.to(self.device), patches.grids.to(self.device)
-            )
+            fresh = self.image_features([batch.images[number] for number in part])
             for number, features in zip(part, fresh, strict=True):
                 found[number] = features
                 if uses_cache and batch.keys[number]:
