@@ -186,12 +186,15 @@ class VLMReward(RewardModel):
         )
 
     def _pooled(self, states: Tensor, path: Tensor, member: int) -> Tensor:
-        """Return (outputs,) float32 logits of the sequence that takes a path through a tree."""
+        """Return (outputs,) logits of the sequence that takes a path through a tree.
+
+        They are float32, whatever training computes in, or float64 where the whole model is.
+        """
         head = self.heads[member % len(self.heads)]
-        if self.inputs.settings.pooling == "mean":
-            found: Tensor = head(states[path[:-1]].float())
-            return found.mean(dim=0)
-        return head(states[path[-1]].float())  # type: ignore[no-any-return]
+        seen = states[path[:-1] if self.inputs.settings.pooling == "mean" else path[-1:]]
+        with torch.autocast(seen.device.type, enabled=False):
+            found: Tensor = head(seen.to(next(head.parameters()).dtype))
+        return found.mean(dim=0)
 
     def image_features(self, images: Sequence[Tensor]) -> list[ImageFeatures]:
         """Return what the vision tower makes of (3, H, W) pictures that `prepare` has resized."""
