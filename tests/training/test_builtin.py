@@ -78,9 +78,7 @@ def test_builtin_stages_make_what_the_next_one_needs() -> None:
         ("clip-mini", "vision-mini"),
         ("hp-mini", "vision-mini"),
         ("edits", "vision-mini"),
-        ("vision-mini", "language-mini"),
-        ("larger-captions", "language-mini"),
-        ("language-mini", "editreward-mini"),
+        ("vision-mini", "editreward-mini"),
         ("editreward-mini", "hpsv3-mini"),
         ("photographic", "hpsv3-mini"),
     ):

@@ -188,11 +188,10 @@ def read_rows(config: DataConfig, split: str, limit: int | None) -> list[Row]:
 
 
 def _caption_rows(config: DataConfig, split: str, limit: int | None) -> list[Row]:
-    kept = slice(config.images_per_family)
     rows = [
         Row(
-            images=tuple(member.image for member in family.members[kept]),
-            prompts=tuple(member.caption for member in family.members[kept]),
+            images=tuple(member.image for member in family.members),
+            prompts=tuple(member.caption for member in family.members),
         )
         for family in Captions(config.path).split(split)[:limit]
     ]

@@ -1,9 +1,9 @@
 """Make the models that ship with the package again, from nothing: `make builtin`.
 
 Stages, in order: scenes with captions, clip-mini, scenes as triplets, their labels, ict-mini,
-triplets with a photographic finish, hp-mini, edits of scenes, vision-mini, larger scenes with
-captions, language-mini, editreward-mini, hpsv3-mini, and the copy into the package. A finished
-stage is not repeated; an interrupted one goes on where it stopped.
+triplets with a photographic finish, hp-mini, edits of scenes, vision-mini, editreward-mini,
+hpsv3-mini, and the copy into the package. A finished stage is not repeated; an interrupted one goes
+on where it stopped.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ from visreward.training.run import train
 
 CAPTIONS, PICK_HIGH = Path("work/scenes-captions"), Path("work/scenes-pick-high")
 PHOTOGRAPHIC, EDITS = Path("work/scenes-photographic"), Path("work/scenes-edit")
-LARGER_CAPTIONS = Path("work/scenes-captions-96")
-NUM_FAMILIES, NUM_TRIPLETS, NUM_EDITS, NUM_LARGER = 60_000, 24_000, 24_000, 24_000
-CAPTION_SEED, TRIPLET_SEED, PHOTOGRAPHIC_SEED, EDIT_SEED, LARGER_SEED = 11, 12, 13, 14, 15
+NUM_FAMILIES, NUM_TRIPLETS, NUM_EDITS = 60_000, 24_000, 24_000
+CAPTION_SEED, TRIPLET_SEED, PHOTOGRAPHIC_SEED, EDIT_SEED = 11, 12, 13, 14
 FINISH_SHARE = 0.7
 CAPTION_SIZE, TRIPLET_SIZE, EDIT_SIZE = 64, 128, 96
 MODELS = ("clip-mini", "ict-mini", "hp-mini", "editreward-mini", "hpsv3-mini")
@@ -52,14 +51,12 @@ def counted(console: Console, title: str, total: int) -> Iterator[Callable[[int]
         yield advance
 
 
-def make_captions(path: Path, *, num: int, seed: int, size: int) -> Callable[[Console], None]:
-    """Return the stage that writes families of scenes with their captions."""
-
-    def stage(console: Console) -> None:
-        with counted(console, "scenes with captions", num) as progress:
-            write_captions(path, num=num, seed=seed, size=size, progress=progress)
-
-    return stage
+def make_captions(console: Console) -> None:
+    """Write families of scenes with their captions."""
+    with counted(console, "scenes with captions", NUM_FAMILIES) as progress:
+        write_captions(
+            CAPTIONS, num=NUM_FAMILIES, seed=CAPTION_SEED, size=CAPTION_SIZE, progress=progress
+        )
 
 
 def make_triplets(path: Path, *, seed: int, finish_share: float) -> Callable[[Console], None]:
@@ -115,10 +112,7 @@ def install(_: Console) -> None:
 def stages(overrides: list[str]) -> list[tuple[str, Callable[[Console], None]]]:
     """Return all stages, in order."""
     return [
-        (
-            "captions",
-            make_captions(CAPTIONS, num=NUM_FAMILIES, seed=CAPTION_SEED, size=CAPTION_SIZE),
-        ),
+        ("captions", make_captions),
         ("clip-mini", train_model("clip-mini", overrides)),
         ("triplets", make_triplets(PICK_HIGH, seed=TRIPLET_SEED, finish_share=0)),
         ("labels", make_labels),
@@ -130,11 +124,6 @@ def stages(overrides: list[str]) -> list[tuple[str, Callable[[Console], None]]]:
         ("hp-mini", train_model("hp-mini", overrides)),
         ("edits", make_edits),
         ("vision-mini", train_model("vision-mini", overrides)),
-        (
-            "larger-captions",
-            make_captions(LARGER_CAPTIONS, num=NUM_LARGER, seed=LARGER_SEED, size=EDIT_SIZE),
-        ),
-        ("language-mini", train_model("language-mini", overrides)),
         ("editreward-mini", train_model("editreward-mini", overrides)),
         ("hpsv3-mini", train_model("hpsv3-mini", overrides)),
         ("install", install),

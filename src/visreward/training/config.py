@@ -118,9 +118,6 @@ class DataConfig(Strict):
         format: `captions` (families of images with prompts), `pick-high` (triplets) or
             `editreward` (edited images with scores on two dimensions).
         path: Folder of the data set.
-        images_per_family: How many images of a caption family to use, from its first; None uses
-            all. Families of the synthetic world begin with two plain images, whose captions are
-            short.
         num_train: How many rows of the training split to use; None uses all.
         num_validation: How many rows of the validation split to use.
         cache_pixels: Keep the resized pixels of every image on disk, so that each is decoded once.
@@ -130,7 +127,6 @@ class DataConfig(Strict):
 
     format: Literal["captions", "pick-high", "editreward"]
     path: Path
-    images_per_family: int | None = Field(default=None, ge=2)
     num_train: PositiveInt | None = None
     num_validation: PositiveInt = 1000
     cache_pixels: bool = True
