@@ -246,7 +246,8 @@ def test_score_without_a_model_takes_the_one_for_edits_where_a_source_is_given(
     call: Call, project_dir: Path, pictures: list[str]
 ) -> None:
     edits = project_dir / "examples" / "edits"
-    given = ("--source", edits / "before.png", "-p", "replace the green star with a red cone")
+    prompt = "change the colour of the four white balls to orange"
+    given = ("--source", edits / "before.png", "-p", prompt)
     alone = call("score", edits / "right.png", edits / "untouched.png", *given, "--format", "json")
     assert alone.exit_code == 0, alone.stderr
     found = document(alone)
@@ -257,6 +258,7 @@ def test_score_without_a_model_takes_the_one_for_edits_where_a_source_is_given(
     by_image = {Path(item["image"]).name: item["score"] for item in from_file["items"]}
     for item in found["items"]:
         assert by_image[Path(item["image"]).name] == pytest.approx(item["score"], abs=1e-4)
+    assert max(by_image, key=lambda name: by_image[name]) == "right.png"
     images = document(call("score", *pictures, "-p", "a red ball", "--format", "json"))
     assert images["model"]["name"] == "ict-hp-mini"
 
