@@ -26,7 +26,6 @@ from record import write_run
 from visreward.data.scenes.write import write_pick_high
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
-from visreward.training.batches import read_rows
 from visreward.training.build import build_model
 from visreward.training.config import DataConfig, FreezeConfig, ModelConfig, OptimConfig
 from visreward.training.feeds import Feed
@@ -35,6 +34,7 @@ from visreward.training.hp_objective import HPObjective
 from visreward.training.objective_config import HPConfig
 from visreward.training.optim import freeze, frozen_layers, make_optimizer
 from visreward.training.pixels import pixel_reader
+from visreward.training.reading import read_rows
 
 T = TypeVar("T")
 

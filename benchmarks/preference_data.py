@@ -2,8 +2,8 @@
 
 Run: python benchmarks/preference_data.py --rows 1200000
 Rows have the lengths of the published ones: a prompt of about 30 words, of which every five rows
-share one, and names with a UUID. Reading and the check have a process each. CPU seconds are those
-of a machine that does nothing else.
+share one, and names with a UUID. Reading, the check and a training's preparation have a process
+each. Seconds are also those of other work on the machine, CPU seconds are not.
 """
 
 from __future__ import annotations
@@ -80,9 +80,39 @@ def check(file: Path) -> dict[str, float]:
     return {"rows": rows, "seconds": round(seconds, 1), "cpu_seconds": round(cpu_seconds, 1)}
 
 
-def measure(file: Path, *, is_check: bool) -> None:
-    """Read or check the file, and print what it cost as one line of JSON."""
-    result = check(file) if is_check else read(file)
+def prepare(file: Path) -> dict[str, float]:
+    """Do what a training does before its first batch of images; return what that cost."""
+    from visreward.training.config import DataConfig, ValidationConfig
+    from visreward.training.order import epoch_order
+    from visreward.training.reading import read_splits
+
+    start, cpu_start = time.perf_counter(), time.process_time()
+    config = DataConfig(
+        format="hpdv3",
+        path=file,
+        min_confidence=0.95,
+        cache_pixels=False,
+        validation=ValidationConfig(held_out=0.01),
+    )
+    splits = read_splits(config, wanted="order")
+    order = epoch_order(np.arange(len(splits.train)), seed=0, epoch=0)
+    first = [splits.train[int(row)] for row in order[:64]]
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    return {
+        "rows": len(splits.train),
+        "validation_rows": len(splits.validation),
+        "files_of_first_batch": sum(len(row.files) for row in first),
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_seconds, 1),
+    }
+
+
+STEPS = {"read": read, "check": check, "prepare": prepare}
+
+
+def measure(file: Path, *, step: str) -> None:
+    """Do a step, and print what it cost as one line of JSON."""
+    result = STEPS[step](file)
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_MIB
     print(json.dumps(result | {"peak_mib": round(peak_mib)}))
 
@@ -91,20 +121,21 @@ def main() -> None:
     """Write a file in a temporary folder, and read and check it in processes of their own."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=1_200_000)
-    parser.add_argument("--measure", type=Path, help="only read this file, and print")
-    parser.add_argument("--check", action="store_true", help="with --measure: check it instead")
+    parser.add_argument("--step", choices=STEPS, action="append", help="only this; may be repeated")
+    parser.add_argument("--measure", type=Path, help="only do the step with this file, and print")
     arguments = parser.parse_args()
+    steps = arguments.step or [*STEPS]
     if arguments.measure is not None:
-        measure(arguments.measure, is_check=arguments.check)
+        measure(arguments.measure, step=steps[0])
         return
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "all.json"
         write_rows(file, num_rows=arguments.rows)
         print(f"file {file.stat().st_size / KIB_PER_MIB**2:.0f} MiB", flush=True)
-        command = [sys.executable, __file__, "--measure", str(file)]
-        for name, flags in (("read", []), ("check", ["--check"])):
-            printed = subprocess.run(command + flags, check=True, capture_output=True, text=True)
-            print(f"{name:6} {printed.stdout.strip()}", flush=True)
+        command = [sys.executable, __file__, "--measure", str(file), "--step"]
+        for step in steps:
+            printed = subprocess.run([*command, step], check=True, capture_output=True, text=True)
+            print(f"{step:7} {printed.stdout.strip()}", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from visreward.core.errors import DataError, UnknownNameError
-from visreward.data.editreward_data import EDITREWARD, EditRewardData, RatedImage
+from visreward.data.editreward_data import EDITREWARD
 from visreward.data.preference_files import PreferenceData
+from visreward.data.rated_edits import EditRewardData, PairVotes, RatedImage
 
 
 def pair(better: int, worse: int, **changes: Any) -> dict[str, Any]:
@@ -54,11 +55,21 @@ def test_split_pairs_of_one_instruction_and_source_become_one_edit(tmp_path: Pat
     assert third.sources == (tmp_path / "source.png", tmp_path / "other.png")
 
 
-def test_split_limit_counts_edits_whose_pairs_are_all_there(tmp_path: Path) -> None:
-    rows = [FIVE_ROWS[3], *FIVE_ROWS[:3]]
-    edits = write(tmp_path, rows).split("train", 2)
-    assert [len(edit.images) for edit in edits] == [2, 3]
-    assert len(write(tmp_path, rows).split("train", 1)) == 1
+def test_split_pairs_of_one_edit_need_not_follow_each_other(tmp_path: Path) -> None:
+    rows = [FIVE_ROWS[0], FIVE_ROWS[3], *FIVE_ROWS[1:3]]
+    edits = write(tmp_path, rows).split("train")
+    assert [len(edit.images) for edit in edits] == [3, 2]
+    assert [edit.instruction for edit in edits[1:]] == ["make it blue"]
+
+
+def test_split_votes_stay_with_their_pair(tmp_path: Path) -> None:
+    rows = [pair(4, 2, choice_dist=[5, 2]), pair(4, 1), pair(2, 1, choice_dist=[3, 0])]
+    (edit,) = write(tmp_path, rows).split("train")
+    assert [each.image.name for each in edit.images] == ["4.png", "2.png", "1.png"]
+    assert edit.votes == (
+        PairVotes(one=0, other=1, for_one=5, for_other=2),
+        PairVotes(one=1, other=2, for_one=3, for_other=0),
+    )
 
 
 def test_split_without_an_overall_score_takes_the_mean(tmp_path: Path) -> None:
@@ -126,6 +137,8 @@ def test_split_pair_without_scores_is_an_edit_of_its_own(tmp_path: Path) -> None
         [0.0, 0.0],
     ]
     assert [len(edit.images[0].dimensions) for edit in edits] == [2, 0, 0, 0]
+    assert edits.is_rated.tolist() == [True, False, False, False]
+    assert edits.is_tied.tolist() == [False, False, False, True]
 
 
 def test_preference_rows_tie_case_is_a_tie_whatever_the_order(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from visreward.training.batches import read_rows
 from visreward.training.config import DataConfig
+from visreward.training.reading import read_rows
 
 
 def test_read_rows_edits_without_scores_have_an_order_and_no_dimensions(tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ from PIL import Image
 from visreward.core.types import Sample, Score
 from visreward.losses.bradley_terry import bradley_terry_loss
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.batches import read_rows
 from visreward.training.build import build_model
 from visreward.training.config import TrainConfig
 from visreward.training.feeds import Feed
 from visreward.training.objective_config import PairwiseConfig
 from visreward.training.pairwise_objective import PairwiseObjective
 from visreward.training.pixels import pixel_reader
+from visreward.training.reading import read_rows
 
 MakeRecipe = Callable[..., TrainConfig]
 NAMES = ("instruction_following", "visual_quality")

@@ -12,9 +12,10 @@ import torch
 
 from visreward.core.errors import DataError, UsageError
 from visreward.models.clip.family import CLIPRewardModel
-from visreward.training.batches import Batch, prompt_ids, read_rows
+from visreward.training.batches import Batch, prompt_ids
 from visreward.training.config import DataConfig
 from visreward.training.feeds import Feed
+from visreward.training.reading import read_rows
 
 MakeModel = Callable[..., CLIPRewardModel]
 MakeFeed = Callable[..., Feed]
@@ -144,7 +145,7 @@ def test_read_rows_families_of_unequal_size_are_refused(captions: Path, tmp_path
 
 def test_read_rows_limit_takes_the_first_rows(pick_high: Path) -> None:
     config = DataConfig(format="pick-high", path=pick_high)
-    assert read_rows(config, "train", 5) == read_rows(config, "train", None)[:5]
+    assert list(read_rows(config, "train", 5)) == list(read_rows(config, "train", None))[:5]
 
 
 def test_prompt_ids_are_equal_for_equal_prompts_only() -> None:

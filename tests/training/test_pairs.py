@@ -1,6 +1,11 @@
 from __future__ import annotations
 
-from visreward.training.pairs import ordered_pairs, ranked_groups, tied_pairs
+import math
+
+import torch
+
+from visreward.data.rated_edits import PairVotes
+from visreward.training.pairs import ordered_pairs, pair_votes, ranked_groups, tied_pairs
 
 RATINGS = [[2.0, 3.0, 2.0], [1.0, 4.0]]
 
@@ -23,3 +28,22 @@ def test_ranked_groups_ties_share_a_rank_and_short_rows_are_filled() -> None:
     places, ranks = ranked_groups(RATINGS)
     assert places.tolist() == [[0, 1, 2], [3, 4, 0]]
     assert ranks.tolist() == [[2, 1, 2], [2, 1, 0]]
+
+
+def test_images_without_a_rating_are_compared_with_none() -> None:
+    ratings = [[math.nan] * 2, [1.0, math.nan, 2.0]]
+    assert ordered_pairs(ratings).tolist() == [[4, 2]]
+    assert tied_pairs(ratings).shape == (0, 2)
+    assert ranked_groups(ratings)[1].tolist() == [[0, 0, 0], [2, 0, 1]]
+
+
+def test_pair_votes_follow_the_order_of_the_pair() -> None:
+    votes = [[], [PairVotes(one=0, other=2, for_one=5, for_other=2)]]
+    pairs = torch.tensor([[4, 2], [2, 4], [1, 0], [3, 4]])
+    found = pair_votes(pairs, votes, sizes=[2, 3])
+    assert found.tolist() == [[2, 5], [5, 2], [1, 0], [1, 0]]
+
+
+def test_pair_votes_of_nobody_are_one_for_the_chosen() -> None:
+    votes = [[PairVotes(one=0, other=1, for_one=0, for_other=0)]]
+    assert pair_votes(torch.tensor([[1, 0]]), votes, sizes=[2]).tolist() == [[1, 0]]

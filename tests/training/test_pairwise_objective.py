@@ -16,16 +16,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from visreward.core.types import Sample
+from visreward.data.rated_edits import PairVotes
 from visreward.losses.bradley_terry import bradley_terry_loss
 from visreward.losses.uncertainty import uncertainty_loss
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.batches import Batch, Row, read_rows
+from visreward.training.batches import Batch, Row
 from visreward.training.build import build_model
 from visreward.training.config import TrainConfig
 from visreward.training.feeds import Feed
 from visreward.training.objective_config import PairwiseConfig
 from visreward.training.pairwise_objective import PairwiseObjective
 from visreward.training.pixels import pixel_reader
+from visreward.training.reading import read_rows
 
 MakeRecipe = Callable[..., TrainConfig]
 NAMES = ("instruction_following", "visual_quality")
@@ -49,7 +51,7 @@ def first_batch(config: TrainConfig, model: VLMReward, *, batch_size: int = 3) -
     return feed[0]
 
 
-def public(model: VLMReward, row: Any, image: Path, prompt: str) -> Tensor:
+def public(model: VLMReward, row: Any, image: Any, prompt: str) -> Tensor:
     """Return (K + 1, 2): mu and log sigma of each dimension, then of the fused score."""
     score = model.score([Sample(prompt=prompt, image=image, source_image=row.sources[0])])[0]
     parts = [(score.dimensions[name].mu, score.dimensions[name].sigma) for name in NAMES]
@@ -160,7 +162,97 @@ def test_pairwise_loss_of_ties_equals_its_formula_on_public_scores(
     assert found.loss.item() == pytest.approx(expected, abs=2e-5)
 
 
-@pytest.mark.parametrize("loss", ["bradley-terry", "bradley-terry-ties", "listwise"])
+def expected_of_pair(options: dict[str, Any], chosen: float, rejected: float) -> float:
+    """Return the loss of a pair by its formula; votes are 3 : 1."""
+    gap = chosen - rejected
+
+    def cost(value: float) -> float:
+        return math.log(1 + math.exp(-value))
+
+    if options["loss"] == "likelihood-displacement":
+        return cost(chosen - options["tau"] * rejected)
+    if options["loss"] == "pair-softmax":
+        return cost(gap) if options["fidelity"] == "paper" else cost(math.tanh(gap / 2))
+    if options["loss"] == "bradley-terry":
+        return 0.75 * cost(gap) + 0.25 * cost(-gap)
+    return ((chosen - (4 - 2.5)) ** 2 + (rejected - (1 - 2.5)) ** 2) / 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss": "likelihood-displacement", "tau": 0.3},
+        {"loss": "pair-softmax", "fidelity": "paper"},
+        {"loss": "pair-softmax", "fidelity": "released"},
+        {"loss": "bradley-terry", "labels": "votes"},
+        {"loss": "pointwise", "offset": 2.5},
+    ],
+)
+def test_pairwise_loss_of_single_pairs_equals_its_formula(
+    edit_recipe: MakeRecipe, options: dict[str, Any]
+) -> None:
+    recipe = edit_recipe()
+    model = build(recipe)
+    batch = first_batch(recipe, model, batch_size=1)
+    row = batch.rows[0]
+    assert batch.pixels is not None
+    votes = (PairVotes(one=1, other=0, for_one=1, for_other=3),)
+    row = replace(
+        row, images=row.images[:2], overall=(4.0, 1.0), dimensions=(), is_rated=True, votes=votes
+    )
+    pair = replace(batch, rows=(row,), pixels=(batch.pixels[0][: len(row.files)],))
+    config = PairwiseConfig(name="pairwise", **options)
+    chosen, rejected = (
+        public(model, row, each, row.prompts[0])[2, 0].item() for each in row.images
+    )
+    found = PairwiseObjective(model, config)(pair)
+    assert found.loss.item() == pytest.approx(expected_of_pair(options, chosen, rejected), abs=2e-5)
+    assert found.margin is not None
+    assert found.margin.item() == pytest.approx(chosen - rejected, abs=1e-5)
+    assert found.num_pairs == 1
+
+
+def test_pairwise_rows_without_dimensions_leave_those_of_others_in_the_loss(
+    edit_recipe: MakeRecipe,
+) -> None:
+    recipe = edit_recipe()
+    model = build(recipe)
+    batch = first_batch(recipe, model, batch_size=2)
+    rated, other = batch.rows
+    mixed = replace(batch, rows=(rated, replace(other, dimensions=())))
+    for loss in ("bradley-terry", "listwise", "pointwise"):
+        config = PairwiseConfig.model_validate(
+            {"name": "pairwise", "loss": loss, "overall_weight": 0.0}
+        )
+        objective = PairwiseObjective(model, config)
+        found, alone = objective(mixed).loss, objective(batch.part(slice(0, 1))).loss
+        assert alone.item() != 0
+        assert found.item() == pytest.approx(alone.item(), abs=1e-5)
+
+
+def test_pairwise_shown_scores_are_the_public_ones(edit_recipe: MakeRecipe) -> None:
+    recipe = edit_recipe()
+    model = build(recipe)
+    batch = first_batch(recipe, model, batch_size=2)
+    objective = PairwiseObjective(model, PairwiseConfig(name="pairwise"))
+    for row, scores in zip(batch.rows, objective.shown_scores(batch), strict=True):
+        for image, score in zip(row.images, scores, strict=True):
+            mu, log_sigma = public(model, row, image, row.prompts[0])[2].tolist()
+            assert score.mu == pytest.approx(mu, abs=1e-5)
+            assert score.sigma == pytest.approx(math.exp(log_sigma), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "bradley-terry",
+        "bradley-terry-ties",
+        "likelihood-displacement",
+        "pair-softmax",
+        "listwise",
+        "pointwise",
+    ],
+)
 def test_pairwise_loss_on_mu_alone_takes_heads_with_one_output(
     edit_recipe: MakeRecipe, loss: Any
 ) -> None:
@@ -194,6 +286,10 @@ def test_pairwise_uncertainty_of_a_tie_is_that_of_both_directions(
         ({"loss": "bradley-terry-ties", "ties": "both-directions"}, "has an outcome for ties"),
         ({"loss": "bradley-terry-ties", "margin": 0.3}, "has no margin"),
         ({"loss": "listwise", "margin": 0.3}, "has no margin"),
+        ({"loss": "likelihood-displacement", "margin": 0.3}, "has no margin"),
+        ({"loss": "listwise", "labels": "votes"}, "takes no votes. Use uncertainty or bradley-te"),
+        ({"labels": "votes", "margin": 0.3}, "labels=votes has no margin"),
+        ({"loss": "pointwise", "ties": "both-directions"}, "compares no images"),
         ({"ties": "average"}, "drop"),
     ],
 )
@@ -294,9 +390,15 @@ def test_pairwise_validation_gives_each_rows_share_of_right_pairs(
     model = build(recipe)
     batch = first_batch(recipe, model)
     found = PairwiseObjective(model, PairwiseConfig(name="pairwise")).validate(batch)
-    assert set(found) == {"accuracy", *(f"{name}_accuracy" for name in NAMES)}
+    assert set(found) == {"accuracy", "margin", *(f"{name}_accuracy" for name in NAMES)}
     for number, row in enumerate(batch.rows):
         scores = [public(model, row, image, row.prompts[0]) for image in row.images]
+        gaps = [
+            (scores[one][2, 0] - scores[other][2, 0]).item()
+            for one, other in permutations(range(6), 2)
+            if row.overall[one] > row.overall[other]
+        ]
+        assert found["margin"][number].item() == pytest.approx(sum(gaps) / len(gaps), abs=1e-5)
         for part, name in enumerate(("instruction_following_accuracy", "visual_quality_accuracy")):
             pairs = [
                 bool(scores[one][part, 0] > scores[other][part, 0])

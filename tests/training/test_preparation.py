@@ -12,11 +12,11 @@ from rich.console import Console
 from visreward.core.errors import DataError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.training import preparation as module
-from visreward.training.batches import read_rows
 from visreward.training.config import TrainConfig
 from visreward.training.feeds import Feed
 from visreward.training.frozen import ICT_SCORES
 from visreward.training.preparation import Preparation
+from visreward.training.reading import read_rows
 from visreward.training.trainer import make_accelerator
 
 MakeRecipe = Callable[..., TrainConfig]

@@ -27,11 +27,12 @@ from visreward.core.types import Sample
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.devices import is_native
 from visreward.models.loading import load_model
-from visreward.training.batches import Batch, read_rows
+from visreward.training.batches import Batch, readable
 from visreward.training.build import build_model
 from visreward.training.config import TrainConfig
 from visreward.training.optim import rate_factor
 from visreward.training.pixels import pixel_reader
+from visreward.training.reading import read_rows
 from visreward.training.recipe import parse_config
 from visreward.training.run import train
 from visreward.training.trainer import Trainer
@@ -93,7 +94,10 @@ def triplet_scores(folder: Path, config: TrainConfig) -> list[list[float]]:
     """Return the public scores of the validation triplets, one image at a time."""
     model = load_model(str(folder))
     return [
-        [model.score([Sample(prompt=row.prompts[0], image=image)])[0].value for image in row.images]
+        [
+            model.score([Sample(prompt=row.prompts[0], image=readable(image))])[0].value
+            for image in row.images
+        ]
         for row in read_rows(config.data, "val", None)
     ]
 

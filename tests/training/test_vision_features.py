@@ -13,7 +13,6 @@ from rich.console import Console
 from torch import Tensor
 
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.batches import read_rows
 from visreward.training.build import build_model
 from visreward.training.config import FreezeConfig, TrainConfig
 from visreward.training.feeds import Feed
@@ -22,6 +21,7 @@ from visreward.training.optim import freeze
 from visreward.training.pairwise_objective import PairwiseObjective
 from visreward.training.pixels import pixel_reader
 from visreward.training.preparation import Preparation
+from visreward.training.reading import read_rows
 from visreward.training.run import train
 from visreward.training.vision_features import features_gb, frozen_features
 
@@ -89,7 +89,7 @@ def test_frozen_features_are_made_once_for_the_same_tower_and_files(
         found = frozen_features(
             model, feed, folder=tmp_path, progress=lambda done, rows: steps.append((done, rows))
         )
-    assert sum(encoded) == len(feed.paths())
+    assert sum(encoded) == len(feed.files())
     assert steps == [(5, 5)]
     with torch.no_grad():
         alone = model.image_features([feed.row_pixels(2)[1]])[0]
@@ -98,7 +98,7 @@ def test_frozen_features_are_made_once_for_the_same_tower_and_files(
         next(iter(model.backbone.vision_weights())).add_(0.1)
     encoded.clear()
     other = frozen_features(model, feed, folder=tmp_path)
-    assert sum(encoded) == len(feed.paths())
+    assert sum(encoded) == len(feed.files())
     assert not other[3].tokens.equal(found[3].tokens)
 
 

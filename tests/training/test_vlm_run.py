@@ -18,9 +18,10 @@ from visreward.models.loading import load_model
 from visreward.models.vlm.editreward import EditReward
 from visreward.models.vlm.hpsv3 import HPSv3
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.batches import read_rows
+from visreward.training.batches import readable
 from visreward.training.build import build_model
 from visreward.training.config import TrainConfig
+from visreward.training.reading import read_rows
 from visreward.training.run import train
 from visreward.training.trainer import Trainer
 
@@ -39,6 +40,7 @@ def test_train_edits_leaves_a_model_that_scores_edits(
     metrics = train(config, console=quiet)
     assert set(metrics) == {
         "accuracy",
+        "margin",
         "instruction_following_accuracy",
         "visual_quality_accuracy",
     }
@@ -47,7 +49,7 @@ def test_train_edits_leaves_a_model_that_scores_edits(
     assert model.facts.needs_source
     row = read_rows(config.data, "val", None)[0]
     samples = [
-        Sample(prompt=row.prompts[0], image=image, source_image=row.sources[0])
+        Sample(prompt=row.prompts[0], image=readable(image), source_image=readable(row.sources[0]))
         for image in row.images
     ]
     scores = model.score(samples)
@@ -98,11 +100,11 @@ def test_train_images_leaves_a_model_of_single_images(
     edit_recipe: MakeRecipe, quiet: Console
 ) -> None:
     config = edit_recipe(kind="hpsv3")
-    assert set(train(config, console=quiet)) == {"accuracy"}
+    assert set(train(config, console=quiet)) == {"accuracy", "margin"}
     model = load_model(str(config.output / "model"))
     assert isinstance(model, HPSv3)
     row = read_rows(config.data, "val", None)[0]
-    score = model.score([Sample(prompt=row.prompts[0], image=row.images[0])])[0]
+    score = model.score([Sample(prompt=row.prompts[0], image=readable(row.images[0]))])[0]
     assert list(score.dimensions) == ["overall"]
 
 

@@ -1,4 +1,4 @@
-"""Mix several files of preferences: a YAML list of paths and weights, and an order to draw rows in.
+"""Mix several files of preferences: a YAML list of paths and weights.
 
 Example:
     - {path: hpdv3/train.json, weight: 1.0}
@@ -9,41 +9,31 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-import numpy as np
 import yaml
-from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
-from visreward.core.errors import DataError, UsageError
-
-_KEYS: Final = ("path", "weight")
+from visreward.core.errors import DataError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MixturePart:
+class MixturePart(BaseModel):
     """One file of a mixture.
 
     Attributes:
-        path: The file.
+        path: The file, or the folder of a data set.
         weight: How often rows are drawn from it, against the weights of the other parts; above 0.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     path: Path
-    weight: float = 1.0
+    weight: float = Field(default=1.0, strict=True, gt=0, allow_inf_nan=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draw:
-    """One row drawn from a mixture: which part, and which row of it."""
-
-    part: int
-    row: int
+_ENTRIES: TypeAdapter[list[MixturePart]] = TypeAdapter(list[MixturePart])
 
 
 def read_mixture(file: str | os.PathLike[str]) -> tuple[MixturePart, ...]:
@@ -66,93 +56,33 @@ def read_mixture(file: str | os.PathLike[str]) -> tuple[MixturePart, ...]:
             f"'{file}' holds {entries!r:.80}, expected a list. Write entries like "
             "'- {path: train.json, weight: 0.3}'."
         )
-    parts = tuple(
-        _Entry(values, file=file, number=number).part() for number, values in enumerate(entries)
-    )
+    try:
+        found = _ENTRIES.validate_python(entries)
+    except ValidationError as error:
+        raise _problem(error.errors()[0], file) from error
+    parts = [part.model_copy(update={"path": file.parent / part.path}) for part in found]
+    for number, part in enumerate(parts):
+        if not part.path.exists():
+            raise DataError(
+                f"Entry {number} of '{file}' names '{part.path}', which is not there. "
+                "Correct the path."
+            )
     for one, other in itertools.combinations(parts, 2):
         if one.path == other.path:
             raise DataError(f"'{file}' names '{one.path}' twice. Add the weights up in one entry.")
-    return parts
+    return tuple(parts)
 
 
-class _Entry:
-    """One entry of a mixture, checked as it is read."""
-
-    def __init__(self, values: object, *, file: Path, number: int) -> None:
-        self._file, self._number = file, number
-        if not isinstance(values, Mapping):
-            raise self._error(f"is {values!r:.80}, expected a mapping", "Write {path: ...}.")
-        self._values = values
-
-    def part(self) -> MixturePart:
-        unknown = [key for key in self._values if key not in _KEYS]
-        if unknown:
-            closest = difflib.get_close_matches(str(unknown[0]), _KEYS, n=1)
-            hint = f"Did you mean {closest[0]!r}?" if closest else "Leave it out."
-            raise self._error(f"has the unknown key {unknown[0]!r}", hint)
-        return MixturePart(path=self._path(), weight=self._weight())
-
-    def _path(self) -> Path:
-        value = self._values.get("path")
-        if not isinstance(value, str) or not value.strip():
-            raise self._error(f"has {value!r} as 'path', expected text", "Name a file.")
-        path = self._file.parent / value
-        if not path.exists():
-            raise self._error(f"names '{path}', which is not there", "Correct the path.")
-        return path
-
-    def _weight(self) -> float:
-        value = self._values.get("weight", 1.0)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value) or value <= 0:
-            raise self._error(
-                f"has {value!r} as 'weight', expected a number above 0",
-                "Correct it, or take the entry out to leave the file out.",
-            )
-        return float(value)
-
-    def _error(self, what: str, advice: str) -> DataError:
-        return DataError(f"Entry {self._number} of '{self._file}' {what}. {advice}")
-
-
-def draw_rows(sizes: Sequence[int], *, weights: Sequence[float], seed: int) -> Iterator[Draw]:
-    """Yield rows of several parts without end: each draw takes a part by weight.
-
-    Within a part, rows come in a shuffled order, and no row comes again before every other row of
-    its part did. Deterministic: the same arguments give the same draws.
-
-    Args:
-        sizes: How many rows each part has.
-        weights: How often each is drawn from; they need not add up to 1.
-        seed: Of the draws.
-
-    Raises:
-        UsageError: if the two differ in length or are empty, a part has no rows, or a weight is
-            not above 0.
-    """
-    shares = np.asarray(weights, np.float64)
-    if len(sizes) != len(shares) or not len(sizes):
-        raise UsageError(
-            f"There are {len(sizes)} sizes and {len(shares)} weights. Give one of each per part."
-        )
-    if min(sizes) < 1 or not (np.isfinite(shares) & (shares > 0)).all():
-        raise UsageError(
-            f"Parts have the sizes {list(sizes)} and the weights {list(weights)}. "
-            "Leave out parts without rows or weight."
-        )
-    return _draws(sizes, shares / shares.sum(), seed)
-
-
-def _draws(sizes: Sequence[int], shares: NDArray[np.float64], seed: int) -> Iterator[Draw]:
-    of_part, *of_rows = (
-        np.random.default_rng(stream)
-        for stream in np.random.SeedSequence(seed).spawn(len(sizes) + 1)
-    )
-    orders: list[Iterator[int]] = [iter(()) for _ in sizes]
-    while True:
-        for part in of_part.choice(len(sizes), size=1024, p=shares).tolist():
-            row = next(orders[part], None)
-            if row is None:
-                orders[part] = iter(of_rows[part].permutation(sizes[part]).tolist())
-                row = next(orders[part])
-            yield Draw(part=part, row=row)
+def _problem(detail: ErrorDetails, file: Path) -> DataError:
+    number, *keys = detail["loc"]
+    entry = f"Entry {number} of '{file}'"
+    if not keys:
+        return DataError(f"{entry} is {detail['input']!r:.80}. Write a mapping: {{path: ...}}.")
+    if detail["type"] == "extra_forbidden":
+        known = difflib.get_close_matches(str(keys[0]), MixturePart.model_fields, n=1)
+        hint = f"Did you mean {known[0]!r}?" if known else "Leave it out."
+        return DataError(f"{entry} has the unknown key {keys[0]!r}. {hint}")
+    if detail["type"] == "missing":
+        return DataError(f"{entry} has no {keys[0]!r}. Add it.")
+    what = f"has {detail['input']!r} as {keys[0]!r}: {detail['msg']}"
+    return DataError(f"{entry} {what}. Correct it.")

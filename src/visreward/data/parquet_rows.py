@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import bisect
+import hashlib
+import itertools
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from visreward.core.errors import DataError
 from visreward.data.base import ROWS_PER_GROUP, Arrow, load_optional, unreadable_parquet
@@ -67,7 +74,8 @@ class ParquetStore:
     """Images that are in columns of the tables themselves.
 
     A column holds encoded images, or structs with the field `bytes`. One row group of one column
-    is kept in memory for each place, so rows are best asked for in their order.
+    is kept in memory for each place, so rows are best asked for in their order. A worker process
+    opens the tables again.
     """
 
     def __init__(
@@ -82,8 +90,21 @@ class ParquetStore:
         """
         self._parts, self._images, self._sources = tuple(parts), images, sources
         self._starts = [part.start for part in parts]
-        self._tables: dict[Path, Arrow] = {}
+        self._close()
+
+    def _close(self) -> None:
+        self._process = os.getpid()
+        self._open: _OpenTable | None = None
         self._groups: dict[str, tuple[tuple[Path, int], Arrow]] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what a worker process needs: no open table."""
+        return {**self.__dict__, "_open": None, "_groups": {}}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Take over what another process knows."""
+        self.__dict__.update(state)
+        self._close()
 
     def image(self, name: str, *, row: int, place: int) -> ImageBytes:
         """Return the image in a place of a row.
@@ -91,7 +112,7 @@ class ParquetStore:
         Raises:
             DataError: if there is none.
         """
-        return self._read(name, row=row, column=self._images[place])
+        return self.later(name, row=row, place=place).read()
 
     def source(self, name: str, *, row: int, place: int) -> ImageBytes:
         """Return an image before the edit.
@@ -99,34 +120,102 @@ class ParquetStore:
         Raises:
             DataError: if there is none.
         """
-        return self._read(name, row=row, column=self._sources[place])
+        return self.later(name, row=row, place=place, is_source=True).read()
 
-    def _read(self, name: str, *, row: int, column: str) -> ImageBytes:
+    def later(self, name: str, *, row: int, place: int, is_source: bool = False) -> StoredImage:
+        """Return an image that is read when it is asked for."""
         part = self._parts[bisect.bisect_right(self._starts, row) - 1]
-        data = encoded_image(self._cell(part.file, row - part.start, column))
-        if data is None:
-            raise DataError(
-                f"Row {row - part.start} of '{part.file}' has no encoded image in '{column}'. "
-                "Correct it, or leave it out."
-            )
-        return ImageBytes(name=name, data=data)
+        return StoredImage(
+            name=name,
+            file=part.file,
+            row=row - part.start,
+            column=(self._sources if is_source else self._images)[place],
+            store=self,
+        )
 
-    def _cell(self, file: Path, row: int, column: str) -> object:
-        if file not in self._tables:
-            self._tables = {file: open_parquet(file)}
-        table = self._tables[file]
-        if column not in table.schema_arrow.names:
+    def blocks(self) -> NDArray[np.int64]:
+        """Return for every row of the split the number of its row group, which is read whole."""
+        sizes = [size for part in self._parts for size in _group_sizes(open_parquet(part.file))]
+        return np.repeat(np.arange(len(sizes)), sizes)
+
+    def cell(self, file: Path, *, row: int, column: str) -> bytes | None:
+        """Return the encoded image in a row of a table, or None where there is none."""
+        if self._process != os.getpid():
+            self._close()
+        if self._open is None or self._open.file != file:
+            self._open = _OpenTable(file)
+        if column not in self._open.table.schema_arrow.names:
             return None
-        group, start = 0, 0
-        while row >= start + table.metadata.row_group(group).num_rows:
-            start += table.metadata.row_group(group).num_rows
-            group += 1
+        group = bisect.bisect_right(self._open.starts, row) - 1
         kept = self._groups.get(column)
         if kept is None or kept[0] != (file, group):
             arrow = load_optional("pyarrow", extra="train")
+            self._groups.pop(column, None)  # not two of them in memory
             try:
-                cells = table.read_row_group(group, columns=[column]).column(column)
+                cells = self._open.table.read_row_group(
+                    group,
+                    columns=[column],
+                    use_threads=False,  # a forked worker has none, and would wait for them
+                ).column(column)
             except (OSError, arrow.ArrowInvalid) as error:
                 raise _damaged(file, error) from error
             kept = self._groups[column] = ((file, group), cells)
-        return kept[1][row - start].as_py()
+        return encoded_image(kept[1][row - self._open.starts[group]].as_py())
+
+
+class _OpenTable:
+    """A table, and where its row groups begin."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.table = file, open_parquet(file)
+        self.starts = [0, *itertools.accumulate(_group_sizes(self.table))][:-1]
+
+
+def _group_sizes(table: Arrow) -> list[int]:
+    metadata = table.metadata
+    return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredImage:
+    """An encoded image in a table, which is read when it is asked for.
+
+    Attributes:
+        name: What the table calls it.
+        file: The table.
+        row: Of the table.
+        column: Of the table.
+        store: Reads it.
+    """
+
+    name: str
+    file: Path
+    row: int
+    column: str
+    store: ParquetStore = field(compare=False, repr=False)
+
+    def read(self) -> ImageBytes:
+        """Return the encoded image.
+
+        Raises:
+            DataError: if there is none.
+        """
+        data = self.store.cell(self.file, row=self.row, column=self.column)
+        if data is None:
+            raise DataError(
+                f"Row {self.row} of '{self.file}' has no encoded image in '{self.column}'. "
+                "Correct it, or leave it out."
+            )
+        return ImageBytes(name=self.name, data=data)
+
+    def digest(self) -> str:
+        """Return a digest of the encoded image, the same for the same bytes.
+
+        Raises:
+            DataError: if there is none.
+        """
+        return hashlib.blake2b(self.read().data, digest_size=16).hexdigest()
+
+    def __str__(self) -> str:
+        """Return where it is."""
+        return f"{self.file}:{self.row}:{self.column}"

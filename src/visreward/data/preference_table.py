@@ -57,6 +57,29 @@ class ImageStore(Protocol):
         """Return an image before the edit."""
         ...
 
+    def later(
+        self, name: str, *, row: int, place: int, is_source: bool = False
+    ) -> Path | LaterImage:
+        """Return a file, or an image that is read when it is asked for."""
+        ...
+
+
+class LaterImage(Protocol):
+    """An encoded image that is read when it is asked for; `str` of it says where it is."""
+
+    @property
+    def file(self) -> Path:
+        """What holds it."""
+        ...
+
+    def read(self) -> ImageBytes:
+        """Return it.
+
+        Raises:
+            DataError: if there is none.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class FolderStore:
@@ -69,6 +92,17 @@ class FolderStore:
         return self.folder / name
 
     source = image
+
+    def later(
+        self,
+        name: str,
+        *,
+        row: int,  # noqa: ARG002
+        place: int,  # noqa: ARG002
+        is_source: bool = False,  # noqa: ARG002
+    ) -> Path:
+        """Return the path of an image."""
+        return self.folder / name
 
 
 @dataclass(frozen=True, slots=True)

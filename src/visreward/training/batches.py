@@ -7,24 +7,30 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from visreward.core.errors import DataError
-from visreward.data.captions import Captions
-from visreward.data.editreward_data import EditRewardData
-from visreward.data.pick_high import PickHigh, Triplet
+from visreward.data.parquet_rows import StoredImage
+from visreward.data.rated_edits import PairVotes
 from visreward.losses.ict import ContainmentTargets
 from visreward.models.vlm.backbone import ImageFeatures
-from visreward.training.config import DataConfig
 
-TRIPLET_OVERALL: Final = (1.0, 2.0, 3.0)
-"""How good losing, winning and refined image of a triplet are, as a whole."""
+ImageFile: TypeAlias = Path | StoredImage
+"""A file, or an image in a table that is read when it is asked for."""
+
+
+def readable(image: ImageFile) -> Path | bytes:
+    """Return the path of an image, or its bytes.
+
+    Raises:
+        DataError: if a table does not hold it.
+    """
+    return image if isinstance(image, Path) else image.read().data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +41,15 @@ class Comparison:
         prompt: The text asked for.
         overall: How good each of N images is as a whole; higher is better.
         dimensions: How good it is on each of K dimensions; empty where that is not known.
+        is_rated: Whether `overall` holds ratings, and not just numbers in the right order.
+        votes: How many annotators chose which of two images, where that is known.
     """
 
     prompt: str
     overall: tuple[float, ...]
     dimensions: tuple[tuple[float, ...], ...] = ()
+    is_rated: bool = False
+    votes: tuple[PairVotes, ...] = ()
 
     @property
     def best(self) -> int:
@@ -53,26 +63,32 @@ class Row:
     """One row of a data set.
 
     Attributes:
-        images: N image files.
+        images: N images.
         prompts: Captions of the N images, (basic prompt, refined prompt) of a triplet, or the
-            instruction of an edit.
+            one prompt of all, such as the instruction of an edit.
         sources: The images before an edit.
         labels: (e1, e2, r1, r2) of a triplet, or None.
         dimensions: What annotators say of each image on each of K dimensions; empty where they
             do not.
         overall: What they say of each image as a whole, likewise.
+        is_rated: As in `Comparison`.
+        votes: As in `Comparison`.
+        id: File and row, for people; empty where the number in the split says as much.
     """
 
-    images: tuple[Path, ...]
+    images: tuple[ImageFile, ...]
     prompts: tuple[str, ...]
-    sources: tuple[Path, ...] = ()
+    sources: tuple[ImageFile, ...] = ()
     labels: tuple[float, float, float, float] | None = None
     dimensions: tuple[tuple[float, ...], ...] = ()
     overall: tuple[float, ...] = ()
+    is_rated: bool = False
+    votes: tuple[PairVotes, ...] = ()
+    id: str = ""
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """Return all image files: the sources, then the images."""
+    def files(self) -> tuple[ImageFile, ...]:
+        """Return all images: the sources, then those that are compared."""
         return (*self.sources, *self.images)
 
     def comparisons(self) -> list[Comparison]:
@@ -82,7 +98,13 @@ class Row:
         """
         if self.overall:
             return [
-                Comparison(prompt=self.prompts[0], overall=self.overall, dimensions=self.dimensions)
+                Comparison(
+                    prompt=self.prompts[0],
+                    overall=self.overall,
+                    dimensions=self.dimensions,
+                    is_rated=self.is_rated,
+                    votes=self.votes,
+                )
             ]
         return [
             Comparison(prompt=prompt, overall=tuple(float(p == prompt) for p in self.prompts))
@@ -173,69 +195,6 @@ class Batch:
             )
         extra = {name: change(values) for name, values in self.extra.items()}
         return replace(self, targets=targets, extra=extra)
-
-
-def read_rows(config: DataConfig, split: str, limit: int | None) -> list[Row]:
-    """Read the rows of one split.
-
-    Raises:
-        DataError: if there are none, or families differ in their number of images.
-    """
-    rows = _READERS[config.format](config, split, limit)
-    if not rows:
-        raise DataError(f"Split '{split}' of {config.path} has 0 rows. Give a data set with rows.")
-    return rows
-
-
-def _caption_rows(config: DataConfig, split: str, limit: int | None) -> list[Row]:
-    rows = [
-        Row(
-            images=tuple(member.image for member in family.members),
-            prompts=tuple(member.caption for member in family.members),
-        )
-        for family in Captions(config.path).split(split)[:limit]
-    ]
-    sizes = {len(row.images) for row in rows}
-    if len(sizes) > 1:
-        raise DataError(
-            f"Families of split '{split}' of {config.path} have {sorted(sizes)} images. "
-            "Give every family the same number."
-        )
-    return rows
-
-
-def _triplet_rows(config: DataConfig, split: str, limit: int | None) -> list[Row]:
-    return [_triplet_row(triplet) for triplet in PickHigh(config.path).split(split)[:limit]]
-
-
-def _edit_rows(config: DataConfig, split: str, limit: int | None) -> list[Row]:
-    return [
-        Row(
-            images=tuple(each.image for each in edit.images),
-            prompts=(edit.instruction,),
-            sources=edit.sources,
-            dimensions=tuple(each.dimensions for each in edit.images if each.dimensions),
-            overall=tuple(each.overall for each in edit.images),
-        )
-        for edit in EditRewardData(config.path).split(split, limit)
-    ]
-
-
-_READERS: Final[Mapping[str, Callable[[DataConfig, str, int | None], list[Row]]]] = {
-    "captions": _caption_rows,
-    "pick-high": _triplet_rows,
-    "editreward": _edit_rows,
-}
-
-
-def _triplet_row(triplet: Triplet) -> Row:
-    labels = triplet.labels
-    return Row(
-        images=(triplet.losing_image, triplet.winning_image, triplet.refined_image),
-        prompts=(triplet.basic_prompt, triplet.refined_prompt),
-        labels=None if labels is None else (labels.e1, labels.e2, labels.r1, labels.r2),
-        overall=TRIPLET_OVERALL,
-    )
 
 
 def prompt_ids(prompts: Sequence[str]) -> Tensor:

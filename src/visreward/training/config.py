@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
 from visreward.models.heads import Fusion, Pooling
 from visreward.models.vlm.backbone import Positions
@@ -111,27 +111,80 @@ class FreezeConfig(Strict):
     projections: bool = False
 
 
+DataFormat = Literal[
+    "captions",
+    "pick-high",
+    "hpdv3",
+    "pick-a-pic",
+    "imagerewarddb",
+    "editreward",
+    "editreward-data",
+    "editreward-bench",
+]
+
+
+class ValidationConfig(Strict):
+    """Which rows a model is measured on while it is trained.
+
+    Attributes:
+        path: A data set or file of its own; None takes `data.path`.
+        format: Of that; None takes `data.format`.
+        split: Which split; None takes `val` or `validation`.
+        held_out: Share of the training rows that is kept for validation instead. Rows of one
+            source image, or of one prompt where there is none, are all on the same side; on
+            which, a digest of it decides, so more rows move none.
+    """
+
+    path: Path | None = None
+    format: DataFormat | None = None
+    split: str | None = None
+    held_out: float | None = Field(default=None, gt=0, lt=1)
+
+    @field_validator("held_out")
+    @classmethod
+    def _check_held_out(cls, held_out: float | None, info: ValidationInfo) -> float | None:
+        """Stop where validation rows would come from two places."""
+        others = [name for name in ("path", "format", "split") if info.data.get(name) is not None]
+        if held_out is not None and others:
+            raise ValueError(f"these rows come from data.path. Leave out {' and '.join(others)}")
+        return held_out
+
+
 class DataConfig(Strict):
     """What it is trained on.
 
     Attributes:
-        format: `captions` (families of images with prompts), `pick-high` (triplets) or
-            `editreward` (edited images with scores on two dimensions).
-        path: Folder of the data set.
+        format: A data set that `visreward data check` knows, or `captions` (families of images
+            with prompts).
+        path: Folder of the data set, one file of it, or a YAML file that mixes several by weight.
+        split: Which split; of a single file, its own.
+        validation: What it is measured on.
+        min_confidence: Rows whose label is less likely right than this are left out.
+        unknown_confidence: Whether rows without a confidence are kept or dropped then.
         num_train: How many rows of the training split to use; None uses all.
         num_validation: How many rows of the validation split to use.
         cache_pixels: Keep the resized pixels of every image on disk, so that each is decoded once.
+            Otherwise each is decoded once in an epoch.
         num_workers: Processes that decode images where pixels are not cached.
         max_skip_fraction: Share of unreadable rows above which the run stops.
     """
 
-    format: Literal["captions", "pick-high", "editreward"]
+    format: DataFormat
     path: Path
+    split: str = "train"
+    validation: ValidationConfig = ValidationConfig()
+    min_confidence: float | None = Field(default=None, ge=0, le=1)
+    unknown_confidence: Literal["keep", "drop"] = "keep"
     num_train: PositiveInt | None = None
     num_validation: PositiveInt = 1000
     cache_pixels: bool = True
     num_workers: int = Field(default=0, ge=0)
     max_skip_fraction: float = Field(default=0.01, ge=0, le=1)
+
+    @property
+    def cache_folder(self) -> Path:
+        """Return where what is computed once is kept: beside the data."""
+        return (self.path if self.path.is_dir() else self.path.parent) / ".cache"
 
 
 class OptimConfig(Strict):
@@ -162,6 +215,7 @@ class TrainConfig(Strict):
     Attributes:
         precision: What matrix products are computed in. `auto` takes bfloat16 where the device
             has instructions for it: a CPU without them is hundreds of times slower in it.
+        wandb_project: Also write to this project of Weights & Biases; None does not.
     """
 
     output: Path
@@ -177,3 +231,4 @@ class TrainConfig(Strict):
     save_every: PositiveInt = 1000
     log_every: PositiveInt = 20
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    wandb_project: str | None = None

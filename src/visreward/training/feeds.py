@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import bisect
 import copy
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from visreward.core.errors import DataError, ImageError, UsageError
 from visreward.losses.ict import ContainmentTargets
-from visreward.training.batches import Batch, Row
+from visreward.training.batches import Batch, ImageFile, Row
 from visreward.training.config import DataConfig
+from visreward.training.order import epoch_order
 from visreward.training.pixels import PixelCache, PixelReader, pixel_cache
+from visreward.training.rows import RowFiles, Rows
 
 if TYPE_CHECKING:
     from visreward.models.vlm.backbone import ImageFeatures
@@ -58,7 +61,7 @@ class Feed(Dataset[Batch]):
         shuffle: bool = True,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.rows = list(rows)
+        self.rows = Rows.made(rows)
         self.reader = reader
         self.batch_size = batch_size
         self.seed = seed
@@ -72,17 +75,20 @@ class Feed(Dataset[Batch]):
         self.skipped: dict[int, str] = {}
         self.usable: list[int] = []
         self.cache: PixelCache | None = None
-        self._order: tuple[int, Tensor] | None = None
-        self._starts = [0, *itertools.accumulate(len(row.files) for row in self.rows)]
+        self._order: tuple[int, NDArray[np.int64]] | None = None
+        self._mixture = self.rows.mixture() if shuffle else None
+        self._blocks: NDArray[np.int64] | None = None
         failed: dict[int, str] = {}
         if config.cache_pixels:
-            self.cache = pixel_cache(
-                self.paths(), reader, folder=config.path / ".cache", progress=progress
-            )
+            files = self.files()
+            self._starts = files.starts
+            self.cache = pixel_cache(files, reader, folder=config.cache_folder, progress=progress)
             failed = {
                 bisect.bisect_right(self._starts, place) - 1: reason
                 for place, reason in self.cache.failed.items()
             }
+        elif shuffle:
+            self._blocks = self.rows.blocks()
         self.leave_out(failed)
 
     @property
@@ -90,9 +96,9 @@ class Feed(Dataset[Batch]):
         """Return N of data sets whose rows all have as many images."""
         return len(self.rows[0].images)
 
-    def paths(self) -> list[Path]:
-        """Return all image files, row by row."""
-        return [path for row in self.rows for path in row.files]
+    def files(self) -> RowFiles:
+        """Return all images, row by row."""
+        return RowFiles(self.rows)
 
     def places(self, row_id: int) -> range:
         """Return where the files of a row stand among all files."""
@@ -150,19 +156,24 @@ class Feed(Dataset[Batch]):
         if self._order is None or self._order[0] != epoch:
             self._order = (epoch, self._order_of(epoch))
         chosen = self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
-        return [self.usable[index] for index in chosen[self.rank :: self.num_processes].tolist()]
+        return chosen[self.rank :: self.num_processes].tolist()  # type: ignore[no-any-return]
 
-    def _order_of(self, epoch: int) -> Tensor:
+    def _order_of(self, epoch: int) -> NDArray[np.int64]:
+        usable = np.array(self.usable)
         if not self.shuffle:
-            return torch.arange(len(self.usable))
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        return torch.randperm(len(self.usable), generator=generator)
+            return usable
+        return epoch_order(
+            usable, seed=self.seed, epoch=epoch, mixture=self._mixture, blocks=self._blocks
+        )
 
     def __len__(self) -> int:
         return self.batches_per_epoch
 
     def __getitem__(self, step: int) -> Batch:
-        row_ids = self.row_ids(step)
+        return self.batch_of(self.row_ids(step))
+
+    def batch_of(self, row_ids: list[int]) -> Batch:
+        """Return some rows as a batch; those that cannot be read are in its `skipped`."""
         skipped: dict[int, str] = {}
         pixels: list[tuple[Tensor, ...]] = []
         if self.with_pixels:
@@ -197,28 +208,49 @@ class Feed(Dataset[Batch]):
         kept: list[int] = []
         pixels: list[tuple[Tensor, ...]] = []
         skipped: dict[int, str] = {}
+        seen: dict[ImageFile, Tensor] = {}
         for row_id in row_ids:
             try:
-                pixels.append(self.row_pixels(row_id))
+                pixels.append(self.row_pixels(row_id, seen))
             except ImageError as error:
                 skipped[row_id] = str(error)
             else:
                 kept.append(row_id)
         return kept, pixels, skipped
 
-    def row_pixels(self, row_id: int) -> tuple[Tensor, ...]:
+    def row_pixels(self, row_id: int, seen: dict[ImageFile, Tensor]) -> tuple[Tensor, ...]:
         """Return (3, H, W) uint8 of each file of one row.
+
+        Args:
+            row_id: Which.
+            seen: Pixels of files that were decoded for the same batch; new ones are put in.
 
         Raises:
             ImageError: if an image cannot be read; it names the file.
         """
         if self.cache is None:
-            return tuple(self.reader.read(path) for path in self.rows[row_id].files)
+            files = self.rows[row_id].files
+            for file in files:
+                if file not in seen:
+                    seen[file] = self.reader.read(file)
+            return tuple(seen[file] for file in files)
         return tuple(self.cache[place] for place in self.places(row_id))
 
     def steps(self, start: int, stop: int) -> Iterator[Batch]:
         """Yield the batches of steps start to stop - 1, read ahead by worker processes if any."""
         workers = self.num_workers if self.with_pixels else 0
-        yield from DataLoader(
-            self, batch_size=None, sampler=range(start, stop), num_workers=workers
+        batches = DataLoader(
+            _Pixels(self), batch_size=None, sampler=range(start, stop), num_workers=workers
         )
+        for batch in batches:
+            yield replace(batch, rows=tuple(self.rows[row] for row in batch.row_ids.tolist()))
+
+
+@dataclass(frozen=True)
+class _Pixels(Dataset[Batch]):
+    """Batches without their rows, which would carry open tables from process to process."""
+
+    feed: Feed
+
+    def __getitem__(self, step: int) -> Batch:
+        return replace(self.feed[step], rows=())

@@ -206,7 +206,7 @@ def cache_key(feed: Feed, model: RewardModel, *parts: str) -> str:
     """Return a digest of files, how they are read, precision, and what else matters."""
     device = model.device.type
     precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else "full"
-    digest = hashlib.sha256(f"{fingerprint(feed.paths(), feed.reader)}{precision}".encode())
+    digest = hashlib.sha256(f"{fingerprint(feed.files(), feed.reader)}{precision}".encode())
     for part in parts:
         digest.update(f"|{part}".encode())
     return digest.hexdigest()[:16]

@@ -1,14 +1,17 @@
-"""What people see of a run: a progress bar, TensorBoard, and a JSONL log of every figure."""
+"""What people see of a run while it goes on: a progress bar, and a JSONL log of every figure."""
 
 from __future__ import annotations
 
 import json
+import resource
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+import torch
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,10 +21,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from visreward.training.config import TrainConfig
+from visreward.training.objectives import StepOutput
+from visreward.training.tracking import Tracker, open_trackers
 
 LOG = "log.jsonl"
 Shown = Callable[[int, int], None]
@@ -51,11 +54,12 @@ class Journal:
             MofNCompleteColumn(),
             BarColumn(bar_width=20),
             TextColumn("loss {task.fields[loss]:.4f}"),
-            TextColumn("accuracy {task.fields[accuracy]:.3f}"),
-            TextColumn("{task.fields[rate]:.0f} images/s"),
+            TextColumn("accuracy {task.fields[accuracy]:.3f}{task.fields[margin]}"),
+            TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[memory]:.1f} GB"),
             console=console,
             disable=not is_main or not console.is_terminal,
         )
@@ -65,11 +69,13 @@ class Journal:
             completed=first_step,
             loss=float("nan"),
             accuracy=float("nan"),
-            rate=0.0,
+            margin="",
+            rate="",
+            memory=0.0,
         )
         self.log: IO[str] | None = None
-        self.board: SummaryWriter | None = None
-        self._images_per_s: float | None = None
+        self.trackers: list[Tracker] = []
+        self._seconds: float | None = None
 
     def __enter__(self) -> Journal:
         if self.is_main:
@@ -77,9 +83,7 @@ class Journal:
             path = self.config.output / LOG
             _keep_until(path, self.first_step)
             self.log = path.open("a", encoding="utf-8")
-            self.board = SummaryWriter(
-                str(self.config.output / "tensorboard"), purge_step=self.first_step + 1
-            )
+            self.trackers = open_trackers(self.config, first_step=self.first_step)
         self.progress.start()
         return self
 
@@ -92,41 +96,57 @@ class Journal:
         self.progress.stop()
         if self.log is not None:
             self.log.close()
-        if self.board is not None:
-            self.board.close()
+        for tracker in self.trackers:
+            tracker.close()
 
     def step(
         self,
         step: int,
+        output: StepOutput,
         *,
-        loss: Tensor,
-        accuracy: Tensor,
         learning_rate: float,
         grad_norm: float,
         num_images: int,
+        num_processes: int,
         seconds: float,
     ) -> None:
-        """Take in one training step; `seconds` holds the wait for its images too."""
+        """Take in one training step.
+
+        Args:
+            step: How many are done.
+            output: What this process computed.
+            learning_rate: Of the step.
+            grad_norm: Before clipping.
+            num_images: Of this process.
+            num_processes: All of which do as much.
+            seconds: Since the step before, with the wait for its images.
+        """
         if not self.is_main:
             return
-        rate = num_images / seconds
-        known = self._images_per_s
-        self._images_per_s = rate if known is None else 0.9 * known + 0.1 * rate
+        known = self._seconds
+        self._seconds = seconds if known is None else 0.9 * known + 0.1 * seconds
+        figures = {"loss": float(output.loss), "accuracy": float(output.accuracy)}
+        if output.margin is not None and not output.margin.isnan():
+            figures["margin"] = float(output.margin)
+        figures |= {
+            "learning_rate": learning_rate,
+            "grad_norm": grad_norm,
+            "images_per_s": num_images * num_processes / self._seconds,
+        }
+        if output.num_pairs:
+            figures["pairs_per_s"] = output.num_pairs * num_processes / self._seconds
+        figures["memory_gb"] = memory_gb()
+        kind = "pairs" if output.num_pairs else "images"
         self.progress.update(
             self.task,
             completed=step,
-            loss=float(loss),
-            accuracy=float(accuracy),
-            rate=self._images_per_s,
+            loss=figures["loss"],
+            accuracy=figures["accuracy"],
+            margin=f" margin {figures['margin']:+.3f}" if "margin" in figures else "",
+            rate=f"{figures[f'{kind}_per_s']:.3g} {kind}/s",
+            memory=figures["memory_gb"],
         )
         if step % self.config.log_every == 0 or step == self.config.optim.steps:
-            figures = {
-                "loss": float(loss),
-                "accuracy": float(accuracy),
-                "learning_rate": learning_rate,
-                "grad_norm": grad_norm,
-                "images_per_s": self._images_per_s,
-            }
             self._write("train", step, figures)
 
     def validation(self, step: int, metrics: dict[str, float]) -> None:
@@ -139,11 +159,18 @@ class Journal:
 
     def _write(self, kind: str, step: int, figures: dict[str, float]) -> None:
         assert self.log is not None
-        assert self.board is not None
         self.log.write(json.dumps({"kind": kind, "step": step, **figures}) + "\n")
         self.log.flush()
-        for name, value in figures.items():
-            self.board.add_scalar(f"{kind}/{name}", value, step)
+        for tracker in self.trackers:
+            tracker.add({f"{kind}/{name}": value for name, value in figures.items()}, step)
+
+
+def memory_gb() -> float:
+    """Return the most memory that this process has held so far, in GB: of the GPU if it has one."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def _keep_until(log: Path, last_step: int) -> None:

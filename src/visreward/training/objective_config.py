@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, PositiveFloat, ValidationInfo, field_validator
 
 from visreward.core.types import Fidelity
 from visreward.losses.plackett_luce import Ties
 from visreward.training.strict import Strict
+
+_WITH_MARGIN: Final = ("uncertainty", "bradley-terry")
+"""Losses of pairs that take a margin, or votes."""
 
 
 class ContrastiveConfig(Strict):
@@ -63,12 +66,18 @@ class PairwiseConfig(FrozenPartsConfig):
 
     Attributes:
         loss: `uncertainty` on Gaussians; on mu alone `bradley-terry`, `bradley-terry-ties` (equal
-            ratings are a third outcome, k = 5), or `listwise` (Plackett-Luce of whole rows).
+            ratings are a third outcome, k = 5), `likelihood-displacement`, `pair-softmax` (of
+            HPSv2), `listwise` (Plackett-Luce of whole rows), or `pointwise` (regression on
+            ratings).
+        labels: `ranks`: one of two is better. `votes`: by the share of the votes, where there are
+            counts (soft labels); of `uncertainty` and `bradley-terry`.
         ties: What becomes of images with equal ratings: `drop` does not compare them,
             `both-directions` lets each beat the other (EditReward's tie disentanglement).
             `bradley-terry-ties` does neither.
-        fidelity: Which form of the uncertainty loss.
-        margin: Gap in score units, of `uncertainty` and `bradley-terry`.
+        fidelity: Which form of `uncertainty` and `pair-softmax`.
+        margin: Gap in score units, of `uncertainty` and `bradley-terry` by ranks.
+        tau: How much the rejected image counts in `likelihood-displacement`.
+        offset: The rating that becomes a score of 0 in `pointwise`; 4.5 in EditReward's release.
         dimension_weight: Weight of the losses on each dimension.
         overall_weight: Weight of the loss on the fused score.
         other_prompt_weight: Weight of one more loss on the first dimension: the image that is
@@ -84,15 +93,35 @@ class PairwiseConfig(FrozenPartsConfig):
     """
 
     name: Literal["pairwise"]
-    loss: Literal["uncertainty", "bradley-terry", "bradley-terry-ties", "listwise"] = "uncertainty"
+    loss: Literal[
+        "uncertainty",
+        "bradley-terry",
+        "bradley-terry-ties",
+        "likelihood-displacement",
+        "pair-softmax",
+        "listwise",
+        "pointwise",
+    ] = "uncertainty"
+    labels: Literal["ranks", "votes"] = "ranks"
     ties: Ties = "drop"
     fidelity: Fidelity = "paper"
     margin: float = 0.0
+    tau: PositiveFloat = 0.5
+    offset: float = 0.0
     dimension_weight: float = Field(default=1.0, ge=0)
     overall_weight: float = Field(default=1.0, ge=0)
     other_prompt_weight: float = Field(default=0.0, ge=0)
     language_weight: float = Field(default=0.0, ge=0)
     blank_weight: float = Field(default=0.0, ge=0)
+
+    @field_validator("labels")
+    @classmethod
+    def _check_labels(cls, labels: str, info: ValidationInfo) -> str:
+        """Stop where votes would do nothing."""
+        loss = info.data.get("loss")
+        if labels == "votes" and loss not in _WITH_MARGIN:
+            raise ValueError(f"loss={loss} takes no votes. Use {' or '.join(_WITH_MARGIN)}")
+        return labels
 
     @field_validator("ties")
     @classmethod
@@ -102,6 +131,8 @@ class PairwiseConfig(FrozenPartsConfig):
             raise ValueError(
                 "loss=bradley-terry-ties has an outcome for ties already. Leave it out"
             )
+        if ties == "both-directions" and info.data.get("loss") == "pointwise":
+            raise ValueError("loss=pointwise compares no images. Leave it out")
         return ties
 
     @field_validator("margin")
@@ -109,8 +140,10 @@ class PairwiseConfig(FrozenPartsConfig):
     def _check_margin(cls, margin: float, info: ValidationInfo) -> float:
         """Stop where a margin would do nothing."""
         loss = info.data.get("loss")
-        if margin != 0 and loss in ("bradley-terry-ties", "listwise"):
+        if margin != 0 and loss not in _WITH_MARGIN:
             raise ValueError(f"loss={loss} has no margin. Leave it out")
+        if margin != 0 and info.data.get("labels") == "votes":
+            raise ValueError("labels=votes has no margin. Leave it out")
         return margin
 
 

@@ -6,6 +6,7 @@ Shape letters: B rows, N images per row, M images, D features.
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -39,10 +40,34 @@ class StepOutput:
     Attributes:
         loss: Scalar float32, differentiable.
         accuracy: Share of right comparisons among this batch, a number.
+        margin: Mean difference of the scores of chosen and rejected images; NaN where none were
+            compared, None where the objective compares none.
+        num_pairs: How many pairs of images the batch compares.
     """
 
     loss: Tensor
     accuracy: Tensor
+    margin: Tensor | None = None
+    num_pairs: int = 0
+
+    @classmethod
+    def mean(cls, parts: Sequence[StepOutput]) -> StepOutput:
+        """Return the mean of the parts of a step, without gradients; pairs are added up."""
+        margins = [part.margin for part in parts if part.margin is not None]
+        return cls(
+            loss=torch.stack([part.loss.detach() for part in parts]).mean(),
+            accuracy=torch.stack([part.accuracy for part in parts]).mean(),
+            margin=torch.stack(margins).nanmean() if margins else None,
+            num_pairs=sum(part.num_pairs for part in parts),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownScore:
+    """A score for people to look at; `sigma` None where the model has none."""
+
+    mu: float
+    sigma: float | None = None
 
 
 class Objective(nn.Module, abc.ABC):
@@ -59,7 +84,11 @@ class Objective(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """Return (B,) indicators in [0, 1] by metric name; the trainer averages them."""
+        """Return (B,) figures by metric name; the trainer averages those that are not NaN."""
+
+    def shown_scores(self, batch: Batch) -> list[list[ShownScore]]:  # noqa: ARG002
+        """Return the score of each image of each row, for pictures of validation; or nothing."""
+        return []
 
     def after_step(self) -> None:
         """Keep parameters in their allowed range after an optimizer step."""

@@ -5,6 +5,7 @@ Shape letters: B rows, K dimensions, P pairs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,17 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from visreward.losses.bradley_terry import bradley_terry_loss
-from visreward.losses.bradley_terry_ties import bradley_terry_ties_loss
-from visreward.losses.plackett_luce import plackett_luce_loss
-from visreward.losses.uncertainty import uncertainty_loss
 from visreward.models.vlm.inputs import VLMBatch
 from visreward.models.vlm.reward import VLMReward
 from visreward.models.vlm.sequences import PlacedImage, TokenSequence
 from visreward.training.batches import Batch
 from visreward.training.objective_config import PairwiseConfig
-from visreward.training.objectives import StepOutput, VLMObjective
-from visreward.training.pairs import ordered_pairs, ranked_groups, tied_pairs
+from visreward.training.objectives import ShownScore, StepOutput, VLMObjective
+from visreward.training.pairs import ordered_pairs
+from visreward.training.pairwise_loss import PairwiseLoss
 from visreward.training.questions import (
     Question,
     num_dimensions,
@@ -43,6 +41,7 @@ class PairwiseObjective(VLMObjective):
     def __init__(self, model: VLMReward, config: PairwiseConfig) -> None:
         super().__init__(model)
         self.config = config
+        self.pairwise_loss = PairwiseLoss(config)
 
     def forward(self, batch: Batch) -> StepOutput:
         """Return the weighted loss, and how often the fused score orders a pair rightly."""
@@ -50,70 +49,39 @@ class PairwiseObjective(VLMObjective):
         num_images = questions[-1].stop
         others = other_prompts(questions) if self.config.other_prompt_weight > 0 else []
         has_blank = self.config.blank_weight > 0
-        lined_up = _lined_up(self.model, batch, questions, others, has_blank=has_blank)
+        lined_up = row_sequences(self.model, batch, questions, others, has_blank=has_blank)
         num_templates = len(self.model.inputs.dimensions)
         said = [num_templates * question.best for question in questions]
         reading = self.model.read(lined_up, keep=said if self.config.language_weight > 0 else [])
         logits = reading.logits[:num_images]
         fused = self.model.fuse(logits)
         overall = [question.known.overall for question in questions]
-        loss = self.config.overall_weight * self._loss(fused, overall)
+        votes = [question.known.votes for question in questions]
+        of_ratings = self.pairwise_loss.of_ratings
+        loss = self.config.overall_weight * of_ratings(fused, overall, votes=votes)
         for number in range(num_dimensions(questions)):
             ratings = [question.ratings(number) for question in questions]
-            loss = loss + self.config.dimension_weight * self._loss(logits[:, number], ratings)
+            rated = of_ratings(logits[:, number], ratings, votes=[()] * len(questions))
+            loss = loss + self.config.dimension_weight * rated
         if self.config.other_prompt_weight > 0:
             pairs = torch.tensor(
                 [(image, num_images + number) for number, (image, _) in enumerate(others)]
                 + rival_prompts(questions),
                 dtype=torch.int64,
             ).view(-1, 2)
-            prompted = self._pair_loss(reading.logits[:, 0], pairs)
+            prompted = self.pairwise_loss.of_pairs(reading.logits[:, 0], pairs)
             loss = loss + self.config.other_prompt_weight * prompted
         if has_blank:
             loss = loss + self.config.blank_weight * self._blank_loss(reading.logits, questions[0])
         for number, states in reading.states.items():
             spoken = self._language_loss(states, lined_up.sequences[number])
             loss = loss + self.config.language_weight / len(said) * spoken
+        gaps = _gaps(fused[:, 0].detach(), ordered_pairs(overall))
         return StepOutput(
-            loss=loss, accuracy=_accuracy(fused[:, 0].detach(), ordered_pairs(overall))
-        )
-
-    def _loss(self, logits: Tensor, ratings: Sequence[Sequence[float]]) -> Tensor:
-        """Return the loss of the images of all rows by the ratings of each row."""
-        if self.config.loss == "listwise":
-            places, ranks = (each.to(logits.device) for each in ranked_groups(ratings))
-            return plackett_luce_loss(logits[places, 0], ranks=ranks, ties=self.config.ties)
-        ordered, tied = ordered_pairs(ratings), tied_pairs(ratings)
-        if self.config.loss == "bradley-terry-ties":
-            return self._pair_loss(logits, torch.cat([ordered, tied]), num_ties=len(tied))
-        if self.config.ties == "both-directions":
-            ordered = torch.cat([ordered, tied, tied.flip(1)])
-        return self._pair_loss(logits, ordered)
-
-    def _pair_loss(self, logits: Tensor, pairs: Tensor, *, num_ties: int = 0) -> Tensor:
-        """Return the mean loss of (P, 2) pairs (chosen, rejected); 0 where there are none.
-
-        The last `num_ties` pairs are ties.
-        """
-        if len(pairs) == 0:
-            return logits.sum() * 0
-        chosen, rejected = (logits[places] for places in pairs.to(logits.device).unbind(dim=1))
-        if self.config.loss == "bradley-terry-ties":
-            is_tie = torch.arange(len(pairs), device=logits.device) >= len(pairs) - num_ties
-            return bradley_terry_ties_loss(
-                score_chosen=chosen[:, 0], score_rejected=rejected[:, 0], is_tie=is_tie
-            )
-        if self.config.loss != "uncertainty":  # listwise too: a pair is a group of two
-            return bradley_terry_loss(
-                score_chosen=chosen[:, 0], score_rejected=rejected[:, 0], margin=self.config.margin
-            )
-        return uncertainty_loss(
-            mu_chosen=chosen[:, 0],
-            log_sigma_chosen=chosen[:, 1],
-            mu_rejected=rejected[:, 0],
-            log_sigma_rejected=rejected[:, 1],
-            fidelity=self.config.fidelity,
-            margin=self.config.margin,
+            loss=loss,
+            accuracy=_share_right(gaps).nan_to_num(nan=1.0),
+            margin=gaps.mean(),
+            num_pairs=len(gaps),
         )
 
     def _blank_loss(self, logits: Tensor, question: Question) -> Tensor:
@@ -125,8 +93,10 @@ class PairwiseObjective(VLMObjective):
         pairs = torch.tensor(
             [(image, last) for image in range(question.start, question.stop)], dtype=torch.int64
         )
-        parts = [self._pair_loss(each, pairs) for each in logits.unbind(dim=1)]
-        return torch.stack([*parts, self._pair_loss(self.model.fuse(logits), pairs)]).mean()
+        parts = [self.pairwise_loss.of_pairs(each, pairs) for each in logits.unbind(dim=1)]
+        return torch.stack(
+            [*parts, self.pairwise_loss.of_pairs(self.model.fuse(logits), pairs)]
+        ).mean()
 
     def _language_loss(self, states: Tensor, sequence: TokenSequence) -> Tensor:
         """Return the mean cross-entropy of the tokens behind the last image of a sequence."""
@@ -138,29 +108,47 @@ class PairwiseObjective(VLMObjective):
         )
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """Return each row's share of pairs in the right order: overall, and by dimension."""
+        """Return each row's share of pairs in the right order, overall and by dimension.
+
+        And the mean difference of their scores, `margin`. NaN where a row has no such pair.
+        """
         questions = questions_of(batch.rows)
-        logits = self.model.logits(_lined_up(self.model, batch, questions, []))
+        logits = self.model.logits(row_sequences(self.model, batch, questions, []))
         fused = self.model.fuse(logits)[:, 0]
         found: dict[str, list[Tensor]] = {}
         for row in range(len(batch.rows)):
             own = [question for question in questions if question.row == row]
             part = slice(own[0].start, own[-1].stop)
-            pairs = ordered_pairs([question.known.overall for question in own])
-            found.setdefault("accuracy", []).append(_accuracy(fused[part], pairs))
-            for number in range(num_dimensions(own)):
+            gaps = _gaps(fused[part], ordered_pairs([each.known.overall for each in own]))
+            found.setdefault("accuracy", []).append(_share_right(gaps))
+            found.setdefault("margin", []).append(gaps.mean())
+            for number in range(num_dimensions(questions)):
                 pairs = ordered_pairs([question.ratings(number) for question in own])
+                gaps = _gaps(logits[part, number, 0], pairs)
                 name = f"{self.model.inputs.dimensions[number]}_accuracy"
-                found.setdefault(name, []).append(_accuracy(logits[part, number, 0], pairs))
+                found.setdefault(name, []).append(_share_right(gaps))
         return {name: torch.stack(values) for name, values in found.items()}
 
+    @torch.no_grad()
+    def shown_scores(self, batch: Batch) -> list[list[ShownScore]]:
+        """Return the fused score of each image of each row, under the row's first prompt."""
+        questions = questions_of(batch.rows)
+        logits = self.model.logits(row_sequences(self.model, batch, questions, []))
+        fused = self.model.fuse(logits).float()
+        first = {question.row: question for question in reversed(questions)}
+        return [
+            [
+                ShownScore(mu=values[0], sigma=math.exp(values[1]) if len(values) > 1 else None)
+                for values in fused[first[row].start : first[row].stop].tolist()
+            ]
+            for row in range(len(batch.rows))
+        ]
 
-def _accuracy(scores: Tensor, pairs: Tensor) -> Tensor:
-    """Return the share of pairs in the right order; ties count as wrong, no pairs as right."""
-    if len(pairs) == 0:
-        return torch.ones((), device=scores.device)
+
+def _gaps(scores: Tensor, pairs: Tensor) -> Tensor:
+    """Return (P,) by how much the better image of each pair scores higher."""
     better, worse = (scores[places] for places in pairs.to(scores.device).unbind(dim=1))
-    return (better > worse).float().mean()
+    return better - worse
 
 
 def _blank_like(image: Tensor) -> Tensor:
@@ -169,7 +157,12 @@ def _blank_like(image: Tensor) -> Tensor:
     return colour.to(image).expand_as(image)
 
 
-def _lined_up(
+def _share_right(gaps: Tensor) -> Tensor:
+    """Return the share of gaps above 0, NaN where there is none; a gap of 0 counts as wrong."""
+    return (gaps > 0).float().mean()
+
+
+def row_sequences(
     model: VLMReward,
     batch: Batch,
     questions: Sequence[Question],

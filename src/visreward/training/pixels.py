@@ -20,12 +20,13 @@ from filelock import FileLock
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from visreward.core.errors import ImageError, UsageError
+from visreward.core.errors import DataError, ImageError, UsageError
 from visreward.core.images import ReadingRule, read_image
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.inputs import PixelInputs
 from visreward.models.vlm.pixels import PatchInputs
 from visreward.models.vlm.reward import VLMReward
+from visreward.training.batches import ImageFile, readable
 
 CHUNK = 256
 PIXELS, SHAPES, FAILED = "pixels.bin", "shapes.npy", "failed.json"
@@ -38,13 +39,18 @@ class PixelReader:
     inputs: PixelInputs | PatchInputs
     rule: ReadingRule
 
-    def read(self, path: Path) -> Tensor:
+    def read(self, image: ImageFile) -> Tensor:
         """Return (3, H, W) uint8.
 
         Raises:
-            ImageError: if the file cannot be read.
+            ImageError: if the image cannot be read.
         """
-        return self.inputs.pixels([read_image(path, rule=self.rule)])[0]
+        try:
+            source = readable(image)
+        except DataError as error:
+            raise ImageError(str(error)) from error
+        picture = read_image(source, rule=self.rule, name=str(image))
+        return self.inputs.pixels([picture])[0]
 
 
 def pixel_reader(model: CLIPRewardModel | VLMReward) -> PixelReader:
@@ -63,7 +69,7 @@ class _Decoded(Dataset[_Item]):
     scarce in containers.
     """
 
-    def __init__(self, paths: Sequence[Path], reader: PixelReader) -> None:
+    def __init__(self, paths: Sequence[ImageFile], reader: PixelReader) -> None:
         self.paths = paths
         self.reader = reader
 
@@ -108,14 +114,14 @@ class PixelCache:
         return torch.from_numpy(values).view(3, height, width)
 
 
-def fingerprint(paths: Sequence[Path], reader: PixelReader) -> str:
+def fingerprint(paths: Sequence[ImageFile], reader: PixelReader) -> str:
     """Return a digest of the files' names, sizes and times and of how they are read."""
     digest = hashlib.sha256()
     digest.update(json.dumps(reader.inputs.processor.to_dict(), sort_keys=True).encode())
     digest.update(f"{reader.inputs.resizing}{reader.rule}".encode())
     for path in paths:
         try:
-            status = path.stat()
+            status = (path if isinstance(path, Path) else path.file).stat()
         except OSError:
             digest.update(f"{path}|absent|".encode())
         else:
@@ -152,7 +158,7 @@ def one_builder(place: Path) -> Iterator[None]:
 
 
 def pixel_cache(
-    paths: Sequence[Path],
+    paths: Sequence[ImageFile],
     reader: PixelReader,
     *,
     folder: Path,
@@ -161,7 +167,7 @@ def pixel_cache(
     """Return the pixels of all files; decode them where no cache of the same files exists.
 
     Args:
-        paths: M image files.
+        paths: M image files, or images in tables.
         reader: How they are read.
         folder: Where caches are kept, one folder for each set of files.
         progress: Called with (images done, M).
@@ -181,7 +187,7 @@ def pixel_cache(
 
 
 def _decode(
-    paths: Sequence[Path],
+    paths: Sequence[ImageFile],
     reader: PixelReader,
     folder: Path,
     progress: Callable[[int, int], None] | None,

@@ -73,7 +73,7 @@ class Preparation:
         seen = self.feed(feed.rows, ict, split="ICT")
         with self.accelerator.autocast(), shown(self.console, "ICT scores") as progress:
             scores = frozen_ict_scores(
-                ict, seen, folder=self.config.data.path / ".cache", progress=progress
+                ict, seen, folder=self.config.data.cache_folder, progress=progress
             )
         feed.extra[ICT_SCORES] = scores
         feed.leave_out({**unreadable_rows(scores), **seen.skipped})
@@ -94,7 +94,7 @@ class Preparation:
                     model,
                     feed,
                     num_layers=num_frozen,
-                    folder=self.config.data.path / ".cache",
+                    folder=self.config.data.cache_folder,
                     progress=progress,
                 )
             feed.extra[HIDDEN] = states
@@ -115,7 +115,7 @@ class Preparation:
         for feed in feeds:
             with self.accelerator.autocast(), shown(self.console, "features") as progress:
                 feed.features = frozen_features(
-                    model, feed, folder=self.config.data.path / ".cache", progress=progress
+                    model, feed, folder=self.config.data.cache_folder, progress=progress
                 )
 
     def _has_room(self, what: str, needed_gb: float, objective: FrozenPartsConfig) -> bool:

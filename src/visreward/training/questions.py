@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -34,7 +35,9 @@ class Question:
         return self.start + len(self.known.overall)
 
     def ratings(self, dimension: int) -> list[float]:
-        """Return the ratings of its images on one dimension."""
+        """Return the ratings of its images on one dimension, NaN where there are none."""
+        if not self.known.dimensions:
+            return [math.nan] * len(self.known.overall)
         return [each[dimension] for each in self.known.dimensions]
 
 
@@ -50,9 +53,9 @@ def questions_of(rows: Sequence[Row]) -> list[Question]:
 
 
 def num_dimensions(questions: Sequence[Question]) -> int:
-    """Return K, or 0 where images are rated as a whole only."""
+    """Return K, or 0 where all images are rated as a whole only."""
     rated = [question.known.dimensions for question in questions]
-    return min(len(each[0]) if each else 0 for each in rated)
+    return max(len(each[0]) if each else 0 for each in rated)
 
 
 def rival_prompts(questions: Sequence[Question]) -> list[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import time
 from importlib.metadata import version
 from typing import Any
 
@@ -17,13 +18,13 @@ from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.models.loading import load_model
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.batches import Row, read_rows
 from visreward.training.build import build_model
 from visreward.training.card import RunResult, write_card
 from visreward.training.checkpoint import find_checkpoint
 from visreward.training.config import TrainConfig
 from visreward.training.distillation import DistillationObjective
 from visreward.training.feeds import Feed
+from visreward.training.fitting_parts import check_parts, wanted_rows
 from visreward.training.hp_objective import HPObjective
 from visreward.training.objective_config import (
     ContrastiveConfig,
@@ -36,16 +37,10 @@ from visreward.training.objectives import ContrastiveObjective, ICTObjective, Ob
 from visreward.training.optim import freeze, frozen_layers
 from visreward.training.pairwise_objective import PairwiseObjective
 from visreward.training.preparation import Preparation
+from visreward.training.reading import read_splits
+from visreward.training.rows import Rows
+from visreward.training.summary import RunSummary, say_summary
 from visreward.training.trainer import Trainer, make_accelerator, with_precision
-
-NEEDS = {
-    "clipscore": (("contrastive",), ("captions",)),
-    "ict": (("ict",), ("pick-high",)),
-    "hp": (("hp",), ("pick-high",)),
-    "hpsv3": (("pairwise", "distillation"), ("pick-high", "captions")),
-    "editreward": (("pairwise", "distillation"), ("editreward",)),
-}
-"""Objectives and data formats that each kind of model is trained with."""
 
 MAY_CHANGE = frozenset(
     {
@@ -56,6 +51,7 @@ MAY_CHANGE = frozenset(
         "log_every",
         "save_every",
         "validate_every",
+        "wandb_project",
     }
 )
 """Settings in which a resumed run may differ from the one that it goes on with."""
@@ -68,7 +64,8 @@ def train(
 
     Writes into `config.output`: `recipe.yaml`, `versions.json`, `log.jsonl`, `tensorboard/`, the
     checkpoint `last/`, the best model so far in `best/`, the finished model with its card in
-    `model/`, `metrics.json`, and in `skipped.json` which rows could not be read.
+    `model/`, `metrics.json`, in `skipped.json` which rows could not be read, and at each
+    validation `curves.png` and `validation.html`.
 
     Args:
         config: What to train.
@@ -86,11 +83,11 @@ def train(
     """
     console = console or Console(stderr=True)
     config = with_precision(config)
-    _check_parts(config)
+    check_parts(config)
     _refuse_other_run(config)
     accelerator = make_accelerator(config)
-    train_rows = read_rows(config.data, "train", config.data.num_train)
-    validation_rows = read_rows(config.data, "val", config.data.num_validation)
+    splits = read_splits(config.data, wanted=wanted_rows(config.objective))
+    train_rows, validation_rows = splits.train, splits.validation
     if isinstance(config.objective, ICTConfig):
         _require_labels(config, train_rows)
     frozen = _frozen_models(config, accelerator)
@@ -116,9 +113,19 @@ def train(
         accelerator=accelerator,
         console=console,
     )
+    first_step, started = trainer.state.step, time.monotonic()
     metrics = trainer.run()
     if accelerator.is_main_process:
         _finish(config, trainer, feeds, metrics, recipe or config.model.name)
+        summary = RunSummary(
+            seconds=time.monotonic() - started,
+            num_steps=config.optim.steps - first_step,
+            metrics=metrics,
+            primary=trainer.objective.primary,
+            best=trainer.state.best,
+            skipped={split: len(feed.skipped) for split, feed in feeds.items()},
+        )
+        say_summary(console, config, summary)
     return metrics
 
 
@@ -134,19 +141,7 @@ def _take_plain_attention(model: CLIPRewardModel | VLMReward) -> None:
         model.backbone.clip.set_attn_implementation("eager")
 
 
-def _check_parts(config: TrainConfig) -> None:
-    """Stop where objective, model and data do not belong together."""
-    objectives, formats = NEEDS[config.model.kind]
-    if config.objective.name not in objectives or config.data.format not in formats:
-        known, data = (" or ".join(f"'{name}'" for name in each) for each in (objectives, formats))
-        raise UsageError(
-            f"A model of kind '{config.model.kind}' is trained with the objective {known} on data "
-            f"of format {data}, not with '{config.objective.name}' on "
-            f"'{config.data.format}'. Change model.kind, data.format or the objective."
-        )
-
-
-def _require_labels(config: TrainConfig, rows: list[Row]) -> None:
+def _require_labels(config: TrainConfig, rows: Rows) -> None:
     """Stop where triplets have no labels, before any image is decoded."""
     missing = sum(row.labels is None for row in rows)
     if missing:

@@ -29,6 +29,7 @@ from visreward.training.feeds import Feed
 from visreward.training.journal import Journal, say
 from visreward.training.objectives import Objective, StepOutput
 from visreward.training.optim import count_parameters, make_optimizer, set_rate
+from visreward.training.pictures import shown_rows, write_pictures
 
 WEIGHTS_DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
@@ -83,6 +84,7 @@ class Trainer:
         self.accelerator = accelerator
         self.console = console
         self.objective = objective
+        self.row_margins: dict[int, float] = {}
         self._check_shares()
         objective.to(accelerator.device)
         self.state = TrainState(module=objective, optimizer=make_optimizer(objective, config.optim))
@@ -129,17 +131,18 @@ class Trainer:
                 output, rate, norm = self._step(self._readable(batch))
                 journal.step(
                     self.state.step,
-                    loss=output.loss,
-                    accuracy=output.accuracy,
+                    output,
                     learning_rate=rate,
                     grad_norm=norm,
-                    num_images=batch.num_images * self.accelerator.num_processes,
+                    num_images=batch.num_images,
+                    num_processes=self.accelerator.num_processes,
                     seconds=time.perf_counter() - started,
                 )
                 is_last = self.state.step == config.optim.steps
                 if is_last or self.state.step % config.validate_every == 0:
                     metrics = self.validate()
                     journal.validation(self.state.step, metrics)
+                    self._draw(metrics)
                     self._keep_best(metrics)
                 if is_last or self.state.step % config.save_every == 0:
                     self._save_last()
@@ -156,6 +159,8 @@ class Trainer:
             + (f", resumed at step {self.state.step}" if self.resumed else "")
         )
         for name, feed in (("training", self.train_feed), ("validation", self.validation_feed)):
+            for note in feed.rows.left_out:
+                self._say(f"{name}: left out, {note}")
             if feed.skipped:
                 reason = next(iter(feed.skipped.values()))
                 self._say(f"{len(feed.skipped)} {name} row(s) left out, such as: {reason}")
@@ -182,14 +187,13 @@ class Trainer:
         rate = set_rate(self.state.optimizer, self.state.step, self.config.optim)
         self.optimizer.zero_grad()
         parts = batch.to(self.accelerator.device).split(self.config.optim.accumulation)
-        losses, accuracies = [], []
+        outputs = []
         for part in parts:
             with self.accelerator.autocast():
                 output = self.wrapped(part)
             self._require_finite(output.loss, part)
             self.accelerator.backward(output.loss / len(parts))
-            losses.append(output.loss.detach())
-            accuracies.append(output.accuracy)
+            outputs.append(output)
         limit = self.config.optim.grad_clip
         norm = self.accelerator.clip_grad_norm_(
             self.wrapped.parameters(), float("inf") if limit is None else limit
@@ -198,8 +202,7 @@ class Trainer:
         self.optimizer.step()
         self.objective.after_step()
         self.state.step += 1
-        mean = StepOutput(loss=torch.stack(losses).mean(), accuracy=torch.stack(accuracies).mean())
-        return mean, rate, float(norm)
+        return StepOutput.mean(outputs), rate, float(norm)
 
     def _seed_step(self) -> None:
         """Make dropout depend on seed, step and process alone, so that a resumed run repeats it."""
@@ -223,21 +226,34 @@ class Trainer:
             DataError: if more images than `max_skip_fraction` allows cannot be read.
         """
         self.objective.eval()
-        sums: dict[str, float] = {}
-        num_rows = 0
+        figures: dict[str, list[Tensor]] = {}
         feed = self.validation_feed
         for batch in self._validation_batches():
             with self.accelerator.autocast():
-                indicators = self.objective.validate(batch.to(self.accelerator.device))
-            num_rows += len(batch.rows)
-            for name, values in indicators.items():
-                sums[name] = sums.get(name, 0.0) + float(values.double().sum())
+                found = self.objective.validate(batch.to(self.accelerator.device))
+            for name, values in found.items():
+                figures.setdefault(name, []).append(values.double().cpu())
+            if "margin" in found:
+                rows = batch.row_ids.tolist()
+                self.row_margins.update(zip(rows, found["margin"].tolist(), strict=True))
         self.wrapped.train()
-        if num_rows == 0:
+        if not figures:
             raise DataError(f"None of the {len(feed.rows)} validation rows can be read.")
-        metrics = {name: total / num_rows for name, total in sums.items()}
+        metrics = {name: float(torch.cat(parts).nanmean()) for name, parts in figures.items()}
         # Batch statistics differ between processes; what the main process saves is what counts.
         return broadcast_object_list([metrics])[0]  # type: ignore[no-any-return]
+
+    def _draw(self, metrics: dict[str, float]) -> None:
+        """Leave learning curves, and the rows of the last validation that people look at."""
+        with self.accelerator.autocast():
+            rows = shown_rows(
+                self.objective,
+                self.validation_feed,
+                self.row_margins,
+                device=self.accelerator.device,
+            )
+        if self.accelerator.is_main_process:
+            write_pictures(self.config, rows, step=self.state.step, metrics=metrics)
 
     def _validation_batches(self) -> Iterator[Batch]:
         feed = self.validation_feed

@@ -79,7 +79,7 @@ def frozen_features(
             require_disk(
                 folder,
                 int(features_gb(model, feed) * 1e9),
-                what=f"The features of {len(feed.paths())} images",
+                what=f"The features of {len(feed.files())} images",
                 instead="set objective.cache_frozen=false",
             )
             building = place.with_name(f"{place.name}.building")
@@ -99,7 +99,7 @@ def _write(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Write the features of all images, one behind the other, and how to take them apart."""
-    num_tokens = [0] * len(feed.paths())
+    num_tokens = [0] * len(feed.files())
     shape, dtype = (1, 0), torch.float32
     ordered = feed.in_order(ROWS_PER_CHUNK)
     done = 0

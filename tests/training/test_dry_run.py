@@ -1,0 +1,118 @@
+"""`visreward train --dry-run`: figures that hold, and nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import yaml
+from typer.testing import CliRunner
+
+from visreward.cli.main import app
+from visreward.models.clip.family import CLIPRewardModel
+from visreward.models.vlm.reward import VLMReward
+from visreward.training.build import build_model
+from visreward.training.config import TrainConfig
+from visreward.training.dry_run import count_tokens, estimate_memory
+from visreward.training.feeds import Feed
+from visreward.training.optim import freeze
+from visreward.training.pairwise_objective import PairwiseObjective
+from visreward.training.pixels import pixel_reader
+from visreward.training.reading import read_rows
+
+MakeRecipe = Callable[..., TrainConfig]
+
+
+def test_dry_run_command_prints_the_run_and_writes_nothing(
+    edit_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    config = edit_recipe(freeze={"vision": True}, data={"cache_pixels": True})
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    before = sorted(str(path) for path in (tmp_path, config.data.path) for path in path.rglob("*"))
+    result = CliRunner().invoke(app, ["train", str(tmp_path / "recipe.yaml"), "--dry-run"])
+    assert result.exit_code == 0, result.output
+    after = sorted(str(path) for path in (tmp_path, config.data.path) for path in path.rglob("*"))
+    assert before == after
+    model = build_model(config.model, [], seed=0)
+    assert isinstance(model, VLMReward)
+    num_frozen = sum(p.numel() for p in model.backbone.model.visual.parameters())
+    for phrase in (
+        f"{num_frozen:,}",
+        "9 for training, 3 for validation",
+        "tokens per pair",
+        "6 of 4 rows",
+        "optimizer",
+        "First batch",
+        "64x64",
+        "overall ",
+    ):
+        assert phrase in result.stdout, phrase
+
+
+def test_tokens_of_a_row_are_those_of_its_sequences_with_shared_beginnings_once(
+    edit_recipe: MakeRecipe,
+) -> None:
+    config = edit_recipe()
+    rows = read_rows(config.data, "train", None)
+    model = build_model(config.model, (row.prompts[0] for row in rows), seed=0)
+    assert isinstance(model, VLMReward)
+    feed = Feed(rows, pixel_reader(model), config=config.data, batch_size=2, seed=0)
+    counts = count_tokens(model, feed[0])
+    for packed, plain, pairs in zip(counts.packed, counts.plain, counts.pairs, strict=True):
+        # six images and two rating prompts each: the source image and its words come once
+        assert plain / 6 < packed < plain / 2
+        assert 5 <= pairs <= 15
+
+
+def test_memory_of_weights_gradients_and_moments_is_what_they_take(
+    edit_recipe: MakeRecipe,
+) -> None:
+    config = edit_recipe(freeze={"vision": True})
+    rows = read_rows(config.data, "train", None)
+    model = build_model(config.model, (row.prompts[0] for row in rows), seed=0)
+    assert isinstance(model, VLMReward)
+    freeze(model, config.freeze)
+    feed = Feed(rows, pixel_reader(model), config=config.data, batch_size=2, seed=0)
+    batch = feed[0]
+    found = estimate_memory(model, config, batch)
+    assert found.weights == sum(4 * p.numel() for p in model.parameters())
+    objective = PairwiseObjective(model, config.objective)  # type: ignore[arg-type]
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
+    kept = 0
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal kept
+        kept += (
+            tensor.numel() * tensor.element_size() * (not isinstance(tensor, torch.nn.Parameter))
+        )
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = objective(batch).loss
+    loss.backward()
+    optimizer.step()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert found.gradients == sum(4 * gradient.numel() for gradient in gradients)
+    moments = [
+        value
+        for state in optimizer.state.values()
+        for name, value in state.items()
+        if name.startswith("exp_avg")
+    ]
+    assert found.optimizer == sum(4 * moment.numel() for moment in moments)
+    assert kept / 8 < found.activations < 8 * kept
+
+
+def test_memory_of_a_clip_model_counts_both_towers(
+    tiny_model: Callable[..., CLIPRewardModel],
+    make_feed: Callable[..., Feed],
+    captions: Path,
+    recipe: MakeRecipe,
+) -> None:
+    model = tiny_model("clipscore")
+    batch = make_feed(model, captions)[0]
+    found = estimate_memory(model, recipe("clipscore"), batch)
+    vision = 24 * 5 * 4 * (8 * 16 + 3 * 24)
+    text = 24 * 24 * 2 * (8 * 12 + 3 * 24)
+    assert found.activations == 4 * (vision + text)
