@@ -29,6 +29,7 @@ from visreward.training.pairwise_objective import row_sequences
 from visreward.training.pixels import pixel_reader
 from visreward.training.questions import questions_of
 from visreward.training.reading import read_splits
+from visreward.training.trainer import with_precision
 
 NUM_SAMPLED: Final = 64
 """How many rows tokens are counted on."""
@@ -83,6 +84,7 @@ def dry_run(config: TrainConfig, *, console: Console) -> None:
         UsageError: as `train` does.
         DataError: as `train` does, but for images, of which the first batch alone is read.
     """
+    config = with_precision(config)
     check_parts(config)
     splits = read_splits(config.data, wanted=wanted_rows(config.objective))
     model = build_model(

@@ -227,6 +227,7 @@ class Trainer:
         """
         self.objective.eval()
         figures: dict[str, list[Tensor]] = {}
+        margins: dict[int, float] = {}
         feed = self.validation_feed
         for batch in self._validation_batches():
             with self.accelerator.autocast():
@@ -235,13 +236,14 @@ class Trainer:
                 figures.setdefault(name, []).append(values.double().cpu())
             if "margin" in found:
                 rows = batch.row_ids.tolist()
-                self.row_margins.update(zip(rows, found["margin"].tolist(), strict=True))
+                margins.update(zip(rows, found["margin"].tolist(), strict=True))
         self.wrapped.train()
         if not figures:
             raise DataError(f"None of the {len(feed.rows)} validation rows can be read.")
         metrics = {name: float(torch.cat(parts).nanmean()) for name, parts in figures.items()}
         # Batch statistics differ between processes; what the main process saves is what counts.
-        return broadcast_object_list([metrics])[0]  # type: ignore[no-any-return]
+        metrics, self.row_margins = broadcast_object_list([metrics, margins])
+        return metrics
 
     def _draw(self, metrics: dict[str, float]) -> None:
         """Leave learning curves, and the rows of the last validation that people look at."""
