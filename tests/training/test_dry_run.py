@@ -30,7 +30,8 @@ def test_dry_run_command_prints_the_run_and_writes_nothing(
     config = edit_recipe(freeze={"vision": True}, data={"cache_pixels": True})
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     before = sorted(str(path) for path in (tmp_path, config.data.path) for path in path.rglob("*"))
-    result = CliRunner().invoke(app, ["train", str(tmp_path / "recipe.yaml"), "--dry-run"])
+    arguments = ["train", str(tmp_path / "recipe.yaml"), "--dry-run"]
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
     after = sorted(str(path) for path in (tmp_path, config.data.path) for path in path.rglob("*"))
     assert before == after
@@ -39,13 +40,14 @@ def test_dry_run_command_prints_the_run_and_writes_nothing(
     num_frozen = sum(p.numel() for p in model.backbone.model.visual.parameters())
     for phrase in (
         f"{num_frozen:,}",
-        "9 for training, 3 for validation",
+        "10 for training, 3 for validation",
         "tokens per pair",
         "6 of 4 rows",
+        "2.40, 2 steps each",
         "optimizer",
         "First batch",
-        "64x64",
-        "overall ",
+        "7 of 64x64",
+        "overall 4, 3, 3, 2.5",
     ):
         assert phrase in result.stdout, phrase
 

@@ -59,7 +59,7 @@ def test_page_shows_a_wrong_pair_in_the_order_of_people(tmp_path: Path) -> None:
     cards = re.findall(r'<li class="card( wrong)?">.*?alt="(\w+)".*?</li>', page, flags=re.DOTALL)
     assert cards == [(" wrong", "chosen"), ("", "rejected")]
     assert "accuracy <b>0.5</b>" in page
-    assert "http" not in page
+    assert "://" not in page
 
 
 def test_page_of_a_group_shows_ranks_and_counts_pairs(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 CURVES: Final = "curves.png"
 _PANELS: Final = ("loss", "accuracy", "margin", "learning_rate")
 _INK, _TRAIN, _VALIDATION = "#1b2430", "#2f6fde", "#e07b39"
-_OTHERS: Final = ("#178a4c", "#8a5bd6", "#b42318", "#6b7a8c")
+_OTHERS: Final = ("#178a4c", "#8a5bd6", "#b42318", "#6b7a8c", "#00829b", "#b0892c", "#d6499b")
 _WINDOW: Final = 0.05
 """Share of all points that a smooth curve averages over."""
 
@@ -23,8 +23,8 @@ _WINDOW: Final = 0.05
 def draw_curves(log: Path, picture: Path) -> None:
     """Draw loss, accuracy, margin and learning rate over the steps of a run.
 
-    Training is shown point by point, faintly, and as a running mean; validation as dots, of which
-    every metric that is an accuracy is in the panel of accuracy. Panels without figures are left
+    Training is shown point by point, faintly, and as a running mean; validation as dots, whose
+    metrics, but for the margin, are all in the panel of accuracy. Panels without figures are left
     out. The picture replaces an older one whole.
 
     Args:
@@ -60,18 +60,24 @@ def _draw_panel(
             axis.plot(steps, _smooth(values), color=_TRAIN, lw=1.8, label="training")
         else:
             axis.lines[-1].set_label("training")
-    names = sorted({key for entry in validation for key in entry if key.endswith(name)})
+    names = sorted({key for entry in validation for key in entry if _panel_of(key) == name})
     for number, key in enumerate(names):
         steps, values = _points(validation, key)
         colour = _VALIDATION if key == name else _OTHERS[number % len(_OTHERS)]
         label = "validation" if key == name else key.removesuffix(f"_{name}").replace("_", " ")
         axis.plot(steps, values, "o-", color=colour, lw=1.2, ms=4, label=label)
+    axis.ticklabel_format(axis="y", useOffset=False)
     axis.set_title(name.replace("_", " "), loc="left", color=_INK, fontweight="bold")
     axis.set_xlabel("step")
     axis.grid(color="#dfe3e8", lw=0.7)
     axis.spines[["top", "right"]].set_visible(False)
     if len(axis.lines) > 1:
         axis.legend(frameon=False, fontsize="small")
+
+
+def _panel_of(key: str) -> str:
+    """Return the panel of a figure of validation; but for the margin, all are shares of right."""
+    return key if key in ("kind", "step", "margin") else "accuracy"
 
 
 def _points(

@@ -5,6 +5,7 @@ Shape letters: P tokens of a tree, h width, i inner width, a heads.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -253,7 +254,9 @@ def _memory(estimate: MemoryEstimate) -> Table:
         "total": "without the scores of attention, and the space that torch keeps in reserve",
     }
     for name, explanation in how.items():
-        table.add_row(name, f"{getattr(estimate, name) / 1e9:.2f} GB", explanation)
+        num_bytes = getattr(estimate, name)
+        size = f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
+        table.add_row(name, size, explanation)
     return table
 
 
@@ -263,12 +266,12 @@ def _first_batch(batch: Batch) -> Table:
     for name in ("row", "prompt", "images", "ratings"):
         table.add_column(name, overflow="fold")
     for number, row in enumerate(batch.rows[:_SHOWN_ROWS]):
-        sizes = [f"{image.shape[2]}x{image.shape[1]}" for image in batch.pixels[number]]
-        before = f" ({len(row.sources)} before the edit)" if row.sources else ""
+        sizes = Counter(f"{image.shape[2]}x{image.shape[1]}" for image in batch.pixels[number])
+        before = f", {len(row.sources)} before the edit" if row.sources else ""
         table.add_row(
             row.id or str(int(batch.row_ids[number])),
             " / ".join(dict.fromkeys(row.prompts)),
-            ", ".join(sizes) + before,
+            ", ".join(f"{num} of {size}" for size, num in sizes.items()) + before,
             _ratings(row),
         )
     rest = len(batch.rows) - _SHOWN_ROWS
@@ -283,7 +286,8 @@ def _ratings(row: Row) -> str:
     lines = []
     for known in row.comparisons():
         lines.append("overall " + _numbers(known.overall))
-        lines += [_numbers(each) for each in zip(*known.dimensions, strict=True)]
+        by_dimension = zip(*known.dimensions, strict=True)
+        lines += [f"dimension {n} {_numbers(each)}" for n, each in enumerate(by_dimension, 1)]
         lines += [f"votes {each.for_one}:{each.for_other}" for each in known.votes]
     return "\n".join(lines)
 

@@ -218,7 +218,9 @@ class Feed(Dataset[Batch]):
                 kept.append(row_id)
         return kept, pixels, skipped
 
-    def row_pixels(self, row_id: int, seen: dict[ImageFile, Tensor]) -> tuple[Tensor, ...]:
+    def row_pixels(
+        self, row_id: int, seen: dict[ImageFile, Tensor] | None = None
+    ) -> tuple[Tensor, ...]:
         """Return (3, H, W) uint8 of each file of one row.
 
         Args:
@@ -229,7 +231,7 @@ class Feed(Dataset[Batch]):
             ImageError: if an image cannot be read; it names the file.
         """
         if self.cache is None:
-            files = self.rows[row_id].files
+            files, seen = self.rows[row_id].files, {} if seen is None else seen
             for file in files:
                 if file not in seen:
                     seen[file] = self.reader.read(file)
