@@ -20,7 +20,7 @@ from visreward.data.rated_edits import PairVotes
 from visreward.losses.bradley_terry import bradley_terry_loss
 from visreward.losses.uncertainty import uncertainty_loss
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.batches import Batch, Row
+from visreward.training.batches import Batch, Row, readable
 from visreward.training.build import build_model
 from visreward.training.config import TrainConfig
 from visreward.training.feeds import Feed
@@ -424,7 +424,9 @@ def test_pairwise_language_loss_is_the_mean_surprise_at_the_words_behind_the_ima
     for row in batch.rows:
         following = [each[0] for each in row.dimensions]
         best = row.images[following.index(max(following))]
-        sample = Sample(prompt=row.prompts[0], image=best, source_image=row.sources[0])
+        sample = Sample(
+            prompt=row.prompts[0], image=readable(best), source_image=readable(row.sources[0])
+        )
         alone = model.preprocess([model.load(sample)])
         states = model.read(alone, keep=[0]).states[0]
         sequence = alone.sequences[0]
@@ -453,7 +455,9 @@ def test_pairwise_caption_families_compare_images_and_captions_both_ways(
     right: list[bool] = []
     for row in batch.rows:
         prompts, images = row.prompts, row.images
-        pairs = [Sample(prompt=prompt, image=image) for prompt in prompts for image in images]
+        pairs = [
+            Sample(prompt=prompt, image=readable(image)) for prompt in prompts for image in images
+        ]
         values = [score.value for score in model.score(pairs)]
         score = {(n // 4, n % 4): value for n, value in enumerate(values)}
         assert len(set(prompts)) == 4
@@ -464,7 +468,9 @@ def test_pairwise_caption_families_compare_images_and_captions_both_ways(
         right += [gap > 0 for gap in by_image[-12:]]
         elsewhere = batch.rows[1 if row is batch.rows[0] else 0].prompts[0]
         if elsewhere not in prompts:
-            shown = model.score([Sample(prompt=elsewhere, image=image) for image in images])
+            shown = model.score(
+                [Sample(prompt=elsewhere, image=readable(image)) for image in images]
+            )
             by_prompt += [score[n, n] - each.value for n, each in enumerate(shown)]
     found = PairwiseObjective(model, config)(batch)
     losses = [

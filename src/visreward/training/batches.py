@@ -15,12 +15,12 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from visreward.data.parquet_rows import StoredImage
+from visreward.data.preference_table import LaterImage
 from visreward.data.rated_edits import PairVotes
 from visreward.losses.ict import ContainmentTargets
 from visreward.models.vlm.backbone import ImageFeatures
 
-ImageFile: TypeAlias = Path | StoredImage
+ImageFile: TypeAlias = Path | LaterImage
 """A file, or an image in a table that is read when it is asked for."""
 
 

@@ -197,7 +197,7 @@ def _towers(model: CLIPRewardModel | VLMReward, batch: Batch) -> list[tuple[nn.M
 def _layers(tower: nn.Module) -> list[nn.Module]:
     """Return the blocks of a tower: its longest list of modules."""
     lists = [each for each in tower.modules() if isinstance(each, nn.ModuleList)]
-    return list(max(lists, key=len))
+    return list(max(lists, key=nn.ModuleList.__len__))
 
 
 def _table(title: str) -> Table:
@@ -226,7 +226,7 @@ def _steps(
     table.add_row("rows", f"{len(feed.usable):,} for training, {num_validation:,} for validation")
     table.add_row("steps", f"{config.optim.steps:,} of {config.optim.batch_size} rows")
     table.add_row("epochs", f"{epochs:.2f}, {feed.batches_per_epoch:,} steps each")
-    if counts is not None and sum(counts.pairs):
+    if counts is not None and any(counts.pairs):
         pairs = sum(counts.pairs)
         per_row = [
             each / max(num, 1) for each, num in zip(counts.packed, counts.pairs, strict=True)

@@ -47,10 +47,10 @@ def shown_rows(
 def _scored(objective: Objective, batch: Batch) -> list[ShownRow]:
     if not batch.rows:
         return []
-    scores = objective.shown_scores(batch)
+    scores = objective.shown_scores(batch) or [[] for _ in batch.rows]
     return [
         ShownRow(row=row, scores=tuple(own))
-        for row, own in zip(batch.rows, scores or [()] * len(batch.rows), strict=True)
+        for row, own in zip(batch.rows, scores, strict=True)
         if own
     ]
 

@@ -163,7 +163,10 @@ def _triplet_row(triplet: Triplet) -> Row:
 def _edit_rows(config: DataConfig, split: str) -> Rows:
     table, notes = _table(config, split)
     edits = RatedEdits(table)
-    known = {"order": ~edits.is_tied, "ratings": edits.is_rated}
+    known: dict[Wanted, NDArray[np.bool_]] = {
+        "order": ~edits.is_tied,
+        "ratings": edits.is_rated,
+    }
     return replace(Rows.of(MadeRows(edits, _edit_row, known)), left_out=notes)
 
 

@@ -145,7 +145,8 @@ class TableRows:
         """Return (T,) row groups of tables that hold their images."""
         if not isinstance(self.table.store, ParquetStore):
             return None
-        return self.table.store.blocks()[self.table.rows.column("row").to_numpy()]
+        rows: NDArray[np.int64] = self.table.rows.column("row").to_numpy()
+        return self.table.store.blocks()[rows]
 
     def groups(self) -> Iterator[str]:
         """Yield the sources of each row, or its prompt; sources in tables are read for it."""

@@ -18,7 +18,7 @@ from visreward.training.order import Mixture
 from visreward.training.row_sources import JoinedRows, MadeRows, RowSource, Wanted
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Rows(Sequence[Row]):
     """Some rows of a source.
 

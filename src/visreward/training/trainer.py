@@ -242,8 +242,9 @@ class Trainer:
             raise DataError(f"None of the {len(feed.rows)} validation rows can be read.")
         metrics = {name: float(torch.cat(parts).nanmean()) for name, parts in figures.items()}
         # Batch statistics differ between processes; what the main process saves is what counts.
-        metrics, self.row_margins = broadcast_object_list([metrics, margins])
-        return metrics
+        shared = broadcast_object_list([metrics, margins])
+        self.row_margins = shared[1]
+        return shared[0]  # type: ignore[no-any-return]
 
     def _draw(self, metrics: dict[str, float]) -> None:
         """Leave learning curves, and the rows of the last validation that people look at."""
