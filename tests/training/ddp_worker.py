@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from visreward.core.types import Fidelity
 from visreward.models.clip.hp import HP
 from visreward.training.config import FreezeConfig
+from visreward.training.freezing import freeze
 from visreward.training.hp_objective import HPObjective
 from visreward.training.objective_config import ContrastiveConfig, HPConfig, ICTConfig
 from visreward.training.objectives import ContrastiveObjective, ICTObjective, Objective
-from visreward.training.optim import freeze
 from visreward.training.run import train
 
 if TYPE_CHECKING:

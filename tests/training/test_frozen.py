@@ -16,6 +16,7 @@ from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.training.config import FreezeConfig
 from visreward.training.feeds import Feed
+from visreward.training.freezing import freeze
 from visreward.training.frozen import (
     HIDDEN,
     ICT_SCORES,
@@ -28,7 +29,6 @@ from visreward.training.frozen import (
 )
 from visreward.training.hp_objective import HPObjective
 from visreward.training.objective_config import HPConfig
-from visreward.training.optim import freeze
 
 MakeModel = Callable[..., CLIPRewardModel]
 MakeFeed = Callable[..., Feed]

@@ -22,11 +22,11 @@ from visreward.models.clip.hp import HP
 from visreward.training.batches import Batch
 from visreward.training.config import FreezeConfig
 from visreward.training.feeds import Feed
+from visreward.training.freezing import freeze
 from visreward.training.frozen import ICT_SCORES
 from visreward.training.hp_objective import HPObjective
 from visreward.training.objective_config import ContrastiveConfig, HPConfig, ICTConfig
 from visreward.training.objectives import ContrastiveObjective, ICTObjective, triplet_indicators
-from visreward.training.optim import freeze
 
 MakeModel = Callable[..., CLIPRewardModel]
 MakeFeed = Callable[..., Feed]

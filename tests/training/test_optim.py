@@ -1,4 +1,4 @@
-"""What is frozen, what the optimizer gets, and the learning rate in closed form."""
+"""What the optimizer gets, and the learning rate in closed form."""
 
 from __future__ import annotations
 
@@ -9,80 +9,20 @@ import pytest
 import torch
 from torch import nn
 
+from visreward.core.errors import UsageError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.training.config import FreezeConfig, OptimConfig
+from visreward.training.freezing import freeze
 from visreward.training.optim import (
     count_parameters,
-    freeze,
-    frozen_layers,
     make_optimizer,
     rate_factor,
+    rate_groups,
     set_rate,
 )
 
 MakeModel = Callable[..., CLIPRewardModel]
-
-
-def is_trained(module: nn.Module) -> bool:
-    flags = {parameter.requires_grad for parameter in module.parameters()}
-    assert len(flags) == 1
-    return flags.pop()
-
-
-@pytest.mark.parametrize(
-    ("rate", "num_layers", "expected"),
-    [(0.0, 32, 0), (0.5, 32, 16), (0.5, 5, 2), (0.99, 4, 3), (1.0, 4, 4)],
-)
-def test_frozen_layers_rate_rounds_down(rate: float, num_layers: int, expected: int) -> None:
-    assert frozen_layers(rate, num_layers) == expected
-
-
-def test_freeze_vision_rate_takes_the_lower_layers_and_leaves_embeddings(
-    tiny_model: MakeModel,
-) -> None:
-    model = tiny_model("hp")
-    freeze(model, FreezeConfig(vision_rate=0.5))
-    tower = model.backbone.clip.vision_model
-    assert [is_trained(layer) for layer in tower.encoder.layers] == [False, False, True, True]
-    assert is_trained(tower.embeddings)
-    assert is_trained(tower.pre_layrnorm)
-    assert is_trained(tower.post_layernorm)
-    assert is_trained(model.backbone.clip.visual_projection)
-
-
-def test_freeze_vision_embeddings_and_projections_are_separate_switches(
-    tiny_model: MakeModel,
-) -> None:
-    model = tiny_model("hp")
-    freeze(model, FreezeConfig(vision_embeddings=True, projections=True))
-    tower = model.backbone.clip.vision_model
-    assert not is_trained(tower.embeddings)
-    assert not is_trained(tower.pre_layrnorm)
-    assert not is_trained(model.backbone.clip.visual_projection)
-    assert is_trained(tower.encoder)
-
-
-def test_freeze_text_rate_takes_lower_text_layers_and_text_takes_all(
-    tiny_model: MakeModel,
-) -> None:
-    by_rate = tiny_model("ict")
-    freeze(by_rate, FreezeConfig(text_rate=0.5))
-    layers = by_rate.backbone.clip.text_model.encoder.layers
-    assert [is_trained(layer) for layer in layers] == [False, True]
-    whole = tiny_model("ict")
-    freeze(whole, FreezeConfig(text=True))
-    assert not is_trained(whole.backbone.clip.text_model)
-    assert is_trained(whole.backbone.clip.text_projection)
-
-
-@pytest.mark.parametrize(("kind", "expected"), [("clipscore", True), ("ict", False)])
-def test_freeze_logit_scale_is_trained_by_the_contrastive_loss_only(
-    tiny_model: MakeModel, kind: str, expected: bool
-) -> None:
-    model = tiny_model(kind)
-    freeze(model, FreezeConfig())
-    assert model.backbone.clip.logit_scale.requires_grad is expected
 
 
 def test_optimizer_holds_each_trained_parameter_once_and_decays_matrices_only(
@@ -99,6 +39,43 @@ def test_optimizer_holds_each_trained_parameter_once_and_decays_matrices_only(
     for parameter in model.parameters():
         if parameter.requires_grad:
             assert decays[id(parameter)] == (0.25 if parameter.ndim >= 2 else 0.0)
+
+
+def test_optimizer_parts_have_their_own_rates_behind_the_rest(tiny_model: MakeModel) -> None:
+    model = tiny_model("hp")
+    rates = {"vision": 0.2, "heads": 0.3}
+    config = OptimConfig.model_validate(
+        {"steps": 10, "batch_size": 1, "learning_rate": 0.1, "learning_rates": rates}
+    )
+    optimizer = make_optimizer(model, config)
+    set_rate(optimizer, 5, config)
+    found = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        base = 0.3 if name.startswith("head.") else 0.2
+        assert found[id(parameter)] == pytest.approx(0.5 * base), name
+    assert sum(each.numel() for each in model.parameters()) == sum(
+        each.numel() for group in optimizer.param_groups for each in group["params"]
+    )
+    assert isinstance(model, HP)
+    head = sum(each.numel() for each in model.head.parameters())
+    assert list(rate_groups(optimizer))[-1] == f"heads {head / 1e6:.2f} M at 0.3"
+
+
+def test_optimizer_one_rate_keeps_the_order_that_checkpoints_know(tiny_model: MakeModel) -> None:
+    model = tiny_model("ict")
+    config = OptimConfig(steps=1, batch_size=1, learning_rate=0.1)
+    held = [id(p) for group in make_optimizer(model, config).param_groups for p in group["params"]]
+    known = list(model.parameters())
+    matrices = [id(p) for p in known if p.ndim >= 2]
+    assert held == matrices + [id(p) for p in known if p.ndim < 2]
+
+
+def test_optimizer_rate_of_what_is_not_trained_is_refused(tiny_model: MakeModel) -> None:
+    config = OptimConfig.model_validate(
+        {"steps": 1, "batch_size": 1, "learning_rate": 0.1, "learning_rates": {"merger": 0.2}}
+    )
+    with pytest.raises(UsageError, match=r"learning_rates.merger is 0.2, but nothing of that part"):
+        make_optimizer(tiny_model("hp"), config)
 
 
 def test_count_parameters_splits_trained_and_frozen(tiny_model: MakeModel) -> None:
@@ -127,6 +104,17 @@ def schedule(name: str, step: int) -> float:
 @pytest.mark.parametrize("name", ["constant", "linear", "cosine"])
 def test_schedule_warm_up_rises_linearly_to_the_full_rate(name: str) -> None:
     assert [schedule(name, step) for step in (0, 4, 9, 10)] == [0.1, 0.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(("ratio", "num_steps"), [(0.1, 11), (0.05, 6), (0.0, 0)])
+def test_schedule_warm_up_ratio_is_rounded_up(ratio: float, num_steps: int) -> None:
+    values = {"steps": 110, "batch_size": 1, "learning_rate": 1, "schedule": "constant"}
+    by_ratio, by_steps = (
+        OptimConfig.model_validate({**values, **given})
+        for given in ({"warmup_ratio": ratio}, {"warmup_steps": num_steps})
+    )
+    steps = range(20)
+    assert [rate_factor(s, by_ratio) for s in steps] == [rate_factor(s, by_steps) for s in steps]
 
 
 @pytest.mark.parametrize("done", [0.0, 0.25, 0.5, 0.99])

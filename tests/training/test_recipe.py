@@ -63,11 +63,11 @@ def test_unknown_key_without_a_near_name_lists_the_known_ones() -> None:
 
 
 def test_missing_key_and_wrong_value_are_both_listed(values: dict[str, Any]) -> None:
-    del values["optim"]["steps"]
+    del values["optim"]["batch_size"]
     values["optim"]["learning_rate"] = -1
     with pytest.raises(UsageError) as caught:
         parse_config(values)
-    assert "'optim.steps' is missing" in str(caught.value)
+    assert "'optim.batch_size' is missing" in str(caught.value)
     assert "'optim.learning_rate' is -1" in str(caught.value)
 
 

@@ -62,12 +62,23 @@ def test_train_edits_leaves_a_model_that_scores_edits(
     assert "| visual_quality_accuracy |" in card
 
 
+SINGLE_ROW = {
+    "freeze": {"vision": True, "language": True, "embeddings": "reward-token"},
+    "optim": {"learning_rates": {"reward_token": 1e-2, "heads": 1e-3}},
+    "checkpointing": "full",
+}
+
+
+@pytest.mark.parametrize("sections", [{}, SINGLE_ROW], ids=["all", "reward token"])
 def test_train_edits_stopped_and_resumed_gives_the_same_weights(
-    edit_recipe: MakeRecipe, quiet: Console, monkeypatch: pytest.MonkeyPatch
+    edit_recipe: MakeRecipe,
+    quiet: Console,
+    monkeypatch: pytest.MonkeyPatch,
+    sections: dict[str, Any],
 ) -> None:
-    whole = edit_recipe(run="whole")
+    whole = edit_recipe(run="whole", **sections)
     train(whole, console=quiet)
-    parts = edit_recipe(run="parts")
+    parts = edit_recipe(run="parts", **sections)
     step = Trainer._step
 
     def stopping(self: Trainer, batch: Any) -> Any:
@@ -130,7 +141,7 @@ def test_train_vision_then_edits_starts_from_the_tower_that_was_trained(
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"freeze": {"text": True}}, "of 'editreward' only the vision tower can be frozen"),
+        ({"freeze": {"text": True}}, "'editreward' has no such part: it belongs to CLIP models"),
         ({"model": {"vlm": None}}, "is a vision-language model. Give model.vlm"),
         ({"model": {"tokenizer": None}}, "give model.backbone and model.tokenizer"),
         ({"model": {"backbone": {"model_type": "qwen3_vl"}}}, "has the keys .*vision_config"),

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from visreward.models.heads import Fusion, Pooling
 from visreward.models.vlm.backbone import Positions
 from visreward.training.objective_config import ObjectiveConfig
 from visreward.training.strict import Strict
+
+Checkpointing = Literal["none", "selective", "full"]
 
 
 class TokenizerConfig(Strict):
@@ -91,13 +100,24 @@ class ModelConfig(Strict):
 
 
 class FreezeConfig(Strict):
-    """Which parts keep their weights; of a vision-language model, `vision` alone can be chosen.
+    """Which parts keep their weights.
+
+    `text`, `text_rate` and `projections` are parts of a CLIP model; `merger`, `language` and
+    `embeddings` of a vision-language one.
 
     Attributes:
-        vision: Whether the vision tower is frozen whole.
+        vision: Whether the vision tower is frozen, but for the `vision_layers` that are trained.
         vision_rate: Share of the vision layers, from the bottom, that is frozen.
-        vision_embeddings: Whether embeddings and first layer norm are frozen too. The release
-            leaves them trainable below frozen layers, which costs a full backward pass.
+        vision_layers: How many vision layers, from the top, are trained where not all are; those
+            below are frozen.
+        vision_embeddings: Whether embeddings and first layer norm are frozen too. The releases
+            leave them trainable below frozen layers, which costs a full backward pass.
+        merger: Whether the maps from the vision tower to the language model are frozen; None does
+            as `vision` does.
+        language: Whether the language model is frozen.
+        embeddings: Which token embeddings are trained: all, that of the reward token alone (the
+            other rows keep their bits), or none. None trains all, or none where the language
+            model is frozen or has adapters.
         text_rate: Share of the text layers, from the bottom, that is frozen.
         text: Whether the text tower is frozen whole.
         projections: Whether both projections are frozen.
@@ -105,10 +125,21 @@ class FreezeConfig(Strict):
 
     vision: bool = False
     vision_rate: float = Field(default=0.0, ge=0, le=1)
+    vision_layers: PositiveInt | None = None
     vision_embeddings: bool = False
+    merger: bool | None = None
+    language: bool = False
+    embeddings: Literal["all", "reward-token", "none"] | None = None
     text_rate: float = Field(default=0.0, ge=0, le=1)
     text: bool = False
     projections: bool = False
+
+    @model_validator(mode="after")
+    def _check_layers(self) -> Self:
+        """Stop where two settings say which layers are frozen."""
+        if self.vision_layers is not None and self.vision_rate > 0:
+            raise ValueError("vision_layers and vision_rate are both given. Give one of them")
+        return self
 
 
 DataFormat = Literal[
@@ -187,26 +218,59 @@ class DataConfig(Strict):
         return (self.path if self.path.is_dir() else self.path.parent) / ".cache"
 
 
+class LearningRates(Strict):
+    """Learning rates of single parts; None takes `learning_rate`.
+
+    Attributes:
+        vision: Of the vision tower, mergers aside.
+        merger: Of the maps from the vision tower to the language model.
+        heads: Of what is trained on a backbone's features.
+        reward_token: Of the reward token's embedding, where `freeze.embeddings` is reward-token.
+    """
+
+    vision: PositiveFloat | None = None
+    merger: PositiveFloat | None = None
+    heads: PositiveFloat | None = None
+    reward_token: PositiveFloat | None = None
+
+
 class OptimConfig(Strict):
     """Optimizer and schedule.
 
     Attributes:
+        steps: How long to train; 0 where `epochs` says it.
+        epochs: How many times to go through the training rows, instead of `steps`.
         batch_size: Rows per step over all processes and accumulation steps.
+        learning_rates: Those of single parts.
         accumulation: Into how many parts a process splits its share of a batch. In-batch
             negatives see one part at a time.
+        warmup_steps: Over how many steps the rate rises to its full value.
+        warmup_ratio: The same as a share of all steps, rounded up, instead of `warmup_steps`.
         schedule: After a linear warm-up: constant, linear to zero, or half a cosine to zero.
         grad_clip: Largest gradient norm; None does not clip.
     """
 
-    steps: PositiveInt
+    steps: int = Field(default=0, ge=0)
+    epochs: PositiveFloat | None = None
     batch_size: PositiveInt
     learning_rate: PositiveFloat
+    learning_rates: LearningRates = LearningRates()
     accumulation: PositiveInt = 1
     warmup_steps: int = Field(default=0, ge=0)
+    warmup_ratio: float = Field(default=0.0, ge=0, le=1)
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     weight_decay: float = Field(default=0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
     grad_clip: PositiveFloat | None = 1.0
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
+        """Stop where a length is given twice, or not at all."""
+        if (self.steps > 0) == (self.epochs is not None):
+            raise ValueError("steps or epochs say how long to train. Give one of them")
+        if self.warmup_steps > 0 and self.warmup_ratio > 0:
+            raise ValueError("warmup_steps and warmup_ratio are both given. Give one of them")
+        return self
 
 
 class TrainConfig(Strict):
@@ -215,6 +279,12 @@ class TrainConfig(Strict):
     Attributes:
         precision: What matrix products are computed in. `auto` takes bfloat16 where the device
             has instructions for it: a CPU without them is hundreds of times slower in it.
+        checkpointing: What the backward pass computes again, to save memory: nothing; of each
+            layer all but matrix products and attention; or all of each layer.
+        validate_every: Steps between validations.
+        validate_every_epochs: The same as a share of an epoch, instead of steps.
+        save_every: Steps between checkpoints.
+        save_every_epochs: The same as a share of an epoch, instead of steps.
         wandb_project: Also write to this project of Weights & Biases; None does not.
     """
 
@@ -226,9 +296,12 @@ class TrainConfig(Strict):
     freeze: FreezeConfig = FreezeConfig()
     precision: Literal["auto", "float32", "bfloat16"] = "bfloat16"
     weights_dtype: Literal["float32", "float16"] = "float32"
+    checkpointing: Checkpointing = "none"
     seed: int = 42
     validate_every: PositiveInt = 1000
+    validate_every_epochs: PositiveFloat | None = None
     save_every: PositiveInt = 1000
+    save_every_epochs: PositiveFloat | None = None
     log_every: PositiveInt = 20
     device: Literal["auto", "cpu", "cuda"] = "auto"
     wandb_project: str | None = None

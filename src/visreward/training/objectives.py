@@ -13,6 +13,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from visreward.losses.contrastive import contrastive_loss
 from visreward.losses.gather import gather_with_grad
@@ -94,11 +95,18 @@ class Objective(nn.Module, abc.ABC):
         """Keep parameters in their allowed range after an optimizer step."""
 
     def train(self, mode: bool = True) -> Self:
-        """Switch training mode, except where all is frozen: batch statistics stay as they are."""
+        """Switch training mode, except where all is frozen: batch statistics stay as they are.
+
+        A frozen layer that gradients pass through is checkpointed like others, which its own mode
+        decides; that of its parts stays as it is.
+        """
         super().train(mode)
         for module in self.modules():
             trained = [parameter.requires_grad for parameter in module.parameters()]
-            module.training = mode and (any(trained) or not trained)
+            is_checkpointed = (
+                isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing
+            )
+            module.training = mode and (any(trained) or not trained or is_checkpointed)
         return self
 
 

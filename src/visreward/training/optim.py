@@ -1,99 +1,103 @@
-"""Which parameters are trained, by which optimizer, at which rate."""
+"""By which optimizer parameters are trained, at which rate."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterator
+from typing import Final
 
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from visreward.core.errors import UsageError
-from visreward.models.clip.family import CLIPRewardModel
-from visreward.models.vlm.reward import VLMReward
-from visreward.training.config import FreezeConfig, OptimConfig
+from visreward.training.config import OptimConfig
+
+PARTS: Final = (
+    ("reward_token", r"\.embed_tokens\.row$"),
+    ("merger", r"\.visual\.(deepstack_)?merger"),
+    ("vision", r"\.(visual|vision_model|visual_projection)\."),
+    ("heads", r"(^|\.)heads?\."),
+)
+"""The parts of `LearningRates` and what their parameters are called; the first that fits."""
 
 
-def frozen_layers(rate: float, num_layers: int) -> int:
-    """Return how many of the lowest layers a freezing rate covers.
-
-    Source: ICT & HP release, set_grad_with_rate: the lower int(rate * layers) layers.
-    """
-    return int(rate * num_layers)
-
-
-def freeze(model: CLIPRewardModel | VLMReward, config: FreezeConfig) -> None:
-    """Switch gradients off for the parts that keep their weights.
-
-    Raises:
-        UsageError: if a part is to be frozen that a vision-language model does not have.
-    """
-    if isinstance(model, VLMReward):
-        if config != FreezeConfig(vision=config.vision):
-            raise UsageError(
-                f"freeze is {config.model_dump(exclude_defaults=True)}, but of '{model.kind}' only "
-                "the vision tower can be frozen. Leave out all but freeze.vision."
-            )
-        model.backbone.model.visual.requires_grad_(requires_grad=not config.vision)
-        return
-    clip = model.backbone.clip
-    vision = clip.vision_model
-    layers = vision.encoder.layers
-    parts: list[nn.Module] = [*layers[: frozen_layers(config.vision_rate, len(layers))]]
-    if config.vision:
-        parts.append(vision)
-    if config.vision_embeddings:
-        parts += [vision.embeddings, vision.pre_layrnorm]
-    if config.projections:
-        parts.append(clip.visual_projection)
-    if model.backbone.has_text:
-        text_layers = clip.text_model.encoder.layers
-        parts += [*text_layers[: frozen_layers(config.text_rate, len(text_layers))]]
-        if config.text:
-            parts.append(clip.text_model)
-        if config.projections:
-            parts.append(clip.text_projection)
-    for part in parts:
-        part.requires_grad_(requires_grad=False)
-    if model.backbone.has_text and model.kind != "clipscore":
-        # Only the contrastive loss uses it; left out, DDP would wait for its gradient.
-        clip.logit_scale.requires_grad_(requires_grad=False)
+def _part(name: str) -> str:
+    return next((part for part, pattern in PARTS if re.search(pattern, name)), "rest")
 
 
 def make_optimizer(module: nn.Module, config: OptimConfig) -> Optimizer:
-    """Return AdamW; biases, norms and single numbers take no weight decay."""
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    """Return AdamW; biases, norms, single numbers and single rows take no weight decay.
+
+    Each part with a learning rate of its own has its own groups, behind those of all other
+    parameters. A group's `part` and `base_rate` say what it is.
+
+    Raises:
+        UsageError: if a rate is given for a part of which nothing is trained.
+    """
+    rates = config.learning_rates.model_dump(exclude_none=True)
+    members: dict[tuple[str, bool], list[nn.Parameter]] = {
+        (part, decays): [] for part in ("rest", *rates) for decays in (True, False)
+    }
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            part = _part(name)
+            members[part if part in rates else "rest", parameter.ndim >= 2].append(parameter)
+    for part in rates:
+        if not members[part, True] and not members[part, False]:
+            raise UsageError(
+                f"optim.learning_rates.{part} is {rates[part]:g}, but nothing of that part is "
+                "trained. Leave it out, or unfreeze the part."
+            )
     groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        {
+            "params": parameters,
+            "weight_decay": config.weight_decay if decays else 0.0,
+            "part": part,
+            "base_rate": rates.get(part, config.learning_rate),
+        }
+        for (part, decays), parameters in members.items()
+        if parameters
     ]
-    return AdamW(
-        [group for group in groups if group["params"]],
-        lr=config.learning_rate,
-        betas=config.betas,
-        fused=True,
-    )
+    return AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+
+
+def rate_groups(optimizer: Optimizer) -> Iterator[str]:
+    """Yield what each part of a model is trained with, such as `heads 0.52 M at 0.0001`."""
+    counts: dict[tuple[str, float], int] = {}
+    for group in optimizer.param_groups:
+        key = (group["part"], group["base_rate"])
+        counts[key] = counts.get(key, 0) + sum(each.numel() for each in group["params"])
+    for (part, rate), count in counts.items():
+        yield f"{part} {count / 1e6:.2f} M at {rate:g}"
+
+
+def warmup_steps(config: OptimConfig) -> int:
+    """Return over how many steps the rate rises; a share of all steps is rounded up."""
+    return config.warmup_steps or math.ceil(config.warmup_ratio * config.steps)
 
 
 def rate_factor(step: int, config: OptimConfig) -> float:
     """Return the share of the learning rate that step `step`, counted from 0, uses."""
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
+    warmup = warmup_steps(config)
+    if step < warmup:
+        return (step + 1) / warmup
     if config.schedule == "constant":
         return 1.0
-    rest = max(config.steps - config.warmup_steps, 1)
-    done = min((step - config.warmup_steps) / rest, 1.0)
+    rest = max(config.steps - warmup, 1)
+    done = min((step - warmup) / rest, 1.0)
     return 1 - done if config.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
 
 
 def set_rate(optimizer: Optimizer, step: int, config: OptimConfig) -> float:
-    """Give the optimizer the learning rate of step `step`, counted from 0, and return it.
+    """Give each group its learning rate of step `step`, counted from 0; return that of most.
 
-    The rate depends on the step and the configuration alone, so a resumed run needs no state.
+    The rates depend on the step and the configuration alone, so a resumed run needs no state.
     """
-    rate = config.learning_rate * rate_factor(step, config)
+    factor = rate_factor(step, config)
     for group in optimizer.param_groups:
-        group["lr"] = rate
-    return rate
+        group["lr"] = group["base_rate"] * factor
+    return config.learning_rate * factor
 
 
 def count_parameters(module: nn.Module) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from visreward.models.vlm.reward import VLMReward
 from visreward.training.batches import Row
 from visreward.training.config import TrainConfig
 from visreward.training.feeds import Feed
+from visreward.training.freezing import frozen_vision_layers
 from visreward.training.frozen import (
     HIDDEN,
     ICT_SCORES,
@@ -28,7 +29,6 @@ from visreward.training.frozen import (
 )
 from visreward.training.journal import say, shown
 from visreward.training.objective_config import FrozenPartsConfig, HPConfig, PairwiseConfig
-from visreward.training.optim import frozen_layers
 from visreward.training.pixels import pixel_reader
 from visreward.training.vision_features import features_gb, frozen_features
 
@@ -81,7 +81,7 @@ class Preparation:
     def add_hidden_states(self, feeds: Sequence[Feed], model: HP, objective: HPConfig) -> None:
         """Give feeds the states below the first trained layer, where all below is frozen."""
         layers = model.backbone.clip.vision_model.encoder.layers
-        num_frozen = frozen_layers(self.config.freeze.vision_rate, len(layers))
+        num_frozen = frozen_vision_layers(self.config.freeze, len(layers))
         if num_frozen == 0 or not self.config.freeze.vision_embeddings:
             return
         needed = sum(states_gb(model, feed) for feed in feeds)

@@ -25,6 +25,8 @@ from visreward.training.config import TrainConfig
 from visreward.training.distillation import DistillationObjective
 from visreward.training.feeds import Feed
 from visreward.training.fitting_parts import check_parts, wanted_rows
+from visreward.training.freezing import freeze, frozen_vision_layers
+from visreward.training.gradient_checkpointing import set_checkpointing
 from visreward.training.hp_objective import HPObjective
 from visreward.training.objective_config import (
     ContrastiveConfig,
@@ -34,11 +36,11 @@ from visreward.training.objective_config import (
     PairwiseConfig,
 )
 from visreward.training.objectives import ContrastiveObjective, ICTObjective, Objective
-from visreward.training.optim import freeze, frozen_layers
 from visreward.training.pairwise_objective import PairwiseObjective
 from visreward.training.preparation import Preparation
 from visreward.training.reading import read_splits
 from visreward.training.rows import Rows
+from visreward.training.schedule import with_steps
 from visreward.training.summary import RunSummary, say_summary
 from visreward.training.trainer import Trainer, make_accelerator, with_precision
 
@@ -47,11 +49,15 @@ MAY_CHANGE = frozenset(
         "output",
         "device",
         "optim.steps",
+        "optim.epochs",
+        "checkpointing",
         "data.num_workers",
         "log_every",
         "save_every",
+        "save_every_epochs",
         "validate_every",
         "wandb_project",
+        "validate_every_epochs",
     }
 )
 """Settings in which a resumed run may differ from the one that it goes on with."""
@@ -95,6 +101,7 @@ def train(
         config.model, (prompt for row in train_rows for prompt in row.prompts), seed=config.seed
     )
     freeze(model, config.freeze)
+    set_checkpointing(model, config.checkpointing)
     if accelerator.device.type == "cpu":
         _take_plain_attention(model)
     if accelerator.is_main_process:
@@ -105,6 +112,7 @@ def train(
         "train": preparation.feed(train_rows, model, split="train"),
         "val": preparation.feed(validation_rows, model, split="val"),
     }
+    config = with_steps(config, feeds["train"].batches_per_epoch)
     trainer = Trainer(
         config,
         _objective(preparation, model, feeds, frozen),
@@ -199,8 +207,8 @@ def _objective(
     assert isinstance(model, HP)
     assert isinstance(chosen, HPConfig)
     ict = frozen[0] if frozen else None
-    vision_rate = preparation.config.freeze.vision_rate
-    num_frozen = frozen_layers(vision_rate, len(model.backbone.clip.vision_model.encoder.layers))
+    num_layers = len(model.backbone.clip.vision_model.encoder.layers)
+    num_frozen = frozen_vision_layers(preparation.config.freeze, num_layers)
     if not chosen.cache_frozen:
         return HPObjective(model, chosen, ict=ict, frozen_layers=num_frozen)
     if ict is not None:

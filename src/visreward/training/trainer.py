@@ -28,8 +28,9 @@ from visreward.training.config import TrainConfig
 from visreward.training.feeds import Feed
 from visreward.training.journal import Journal, say
 from visreward.training.objectives import Objective, StepOutput
-from visreward.training.optim import count_parameters, make_optimizer, set_rate
+from visreward.training.optim import count_parameters, make_optimizer, rate_groups, set_rate
 from visreward.training.pictures import shown_rows, write_pictures
+from visreward.training.reward_token import joined_rows
 
 WEIGHTS_DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
@@ -158,6 +159,7 @@ class Trainer:
             f"{self.accelerator.num_processes} process(es) on {self.accelerator.device}"
             + (f", resumed at step {self.state.step}" if self.resumed else "")
         )
+        self._say(f"learning rates: {', '.join(rate_groups(self.state.optimizer))}")
         for name, feed in (("training", self.train_feed), ("validation", self.validation_feed)):
             for note in feed.rows.left_out:
                 self._say(f"{name}: left out, {note}")
@@ -283,7 +285,9 @@ class Trainer:
         building = folder.with_name(f"{folder.name}.building")
         shutil.rmtree(building, ignore_errors=True)
         dtype = WEIGHTS_DTYPES[self.config.weights_dtype]
-        save_native(self.objective.model, building, dtype=dtype)
+        model = self.objective.model
+        weights = joined_rows(model, model.state_dict())
+        save_native(model, building, dtype=dtype, weights=weights)
         replace_folder(building, folder)
 
     def _say(self, text: str) -> None:

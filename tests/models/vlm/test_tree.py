@@ -13,6 +13,7 @@ from visreward.core.errors import MissingExtraError, UsageError
 from visreward.models.vlm.attention import (
     AttentionBackend,
     attend,
+    causal_mask,
     check_backend,
     plan_attention,
     tree_attention,
@@ -97,7 +98,15 @@ def test_backends_agree(is_causal: bool, num_keys: int) -> None:
     query = torch.randn(2, 4, 5, 8)
     key, value = torch.randn(2, 2, num_keys, 8), torch.randn(2, 2, num_keys, 8)
     one, other = (
-        attend(query, key, value, scale=0.5, backend=backend, is_causal=is_causal)
+        attend(
+            query,
+            key,
+            value,
+            scale=0.5,
+            backend=backend,
+            is_causal=is_causal,
+            mask=causal_mask(5, num_keys, backend=backend) if is_causal else None,
+        )
         for backend in ("sdpa", "eager")
     )
     torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)

@@ -52,7 +52,14 @@ def check_backend(name: str) -> AttentionBackend:
 
 
 def attend(
-    query: Tensor, key: Tensor, value: Tensor, *, scale: float, backend: str, is_causal: bool
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    scale: float,
+    backend: str,
+    is_causal: bool,
+    mask: Any = None,  # noqa: ANN401  a class of torch without a public type
 ) -> Tensor:
     """Return attention's output for a batch of equally long sequences; differentiable.
 
@@ -63,6 +70,7 @@ def attend(
         scale: What the products are multiplied with.
         backend: One of `BACKENDS`.
         is_causal: Whether a token sees none behind it, queries being the last q tokens.
+        mask: What `causal_mask` returned, where `is_causal`.
 
     Returns:
         (G, H, q, D).
@@ -83,17 +91,26 @@ def attend(
             hidden = ones.triu(num_keys - num_queries + 1)
             products = products.masked_fill(hidden, float("-inf"))
         return products.softmax(dim=-1, dtype=torch.float32).to(value.dtype) @ value
-    is_square = num_queries == num_keys
-    mask: Any = causal_lower_right(num_queries, num_keys) if is_causal and not is_square else None
     return functional.scaled_dot_product_attention(
         query,
         key,
         value,
         attn_mask=mask,
-        is_causal=is_causal and is_square,
+        is_causal=is_causal and mask is None,
         scale=scale,
         enable_gqa=shared > 1,
     )
+
+
+def causal_mask(num_queries: int, num_keys: int, *, backend: str) -> Any:  # noqa: ANN401  see above
+    """Return what `attend` needs for causal attention beside its numbers of tokens, or None.
+
+    It is made before the layers run: torch makes no such tensor while it records what selective
+    checkpointing keeps.
+    """
+    if backend != "sdpa" or num_queries == num_keys:
+        return None
+    return causal_lower_right(num_queries, num_keys)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +119,13 @@ class AttentionPlan:
 
     Attributes:
         groups: The tree's segments, by size.
+        masks: What `causal_mask` says of each group.
         order: (P,) int64, where each token's result stands in those of the groups.
         backend: What computes a group.
     """
 
     groups: Sequence[SegmentGroup]
+    masks: Sequence[Any]
     order: Tensor
     backend: AttentionBackend
 
@@ -120,7 +139,15 @@ def plan_attention(
         SegmentGroup(queries=group.queries.to(device), keys=group.keys.to(device))
         for group in tree.groups
     ]
-    return AttentionPlan(groups=groups, order=places.argsort().to(device), backend=backend)
+    return AttentionPlan(
+        groups=groups,
+        masks=[
+            causal_mask(group.queries.shape[1], group.keys.shape[1], backend=backend)
+            for group in groups
+        ],
+        order=places.argsort().to(device),
+        backend=backend,
+    )
 
 
 def tree_attention(
@@ -147,7 +174,7 @@ def tree_attention(
     """
     query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))
     parts = []
-    for group in plan.groups:
+    for group, mask in zip(plan.groups, plan.masks, strict=True):
         seen = attend(
             _rows(query, group.queries),
             _rows(key, group.keys),
@@ -155,6 +182,7 @@ def tree_attention(
             scale=scaling,
             backend=plan.backend,
             is_causal=True,
+            mask=mask,
         )
         parts.append(seen.transpose(1, 2).flatten(0, 1))
     ordered = torch.cat(parts).flatten(1).index_select(0, plan.order)
