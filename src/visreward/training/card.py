@@ -19,7 +19,7 @@ WHAT = {
     "editreward": "scores an edited image beside its source: the mean of a Gaussian each for "
     "following the instruction and for visual quality, averaged",
 }
-SETTINGS = ("objective", "freeze", "optim", "precision", "weights_dtype", "seed")
+SETTINGS = ("objective", "freeze", "lora", "optim", "precision", "weights_dtype", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from visreward.core.errors import WeightsError
+from visreward.training.lora import kept_names, load_kept_weights
 
 LAST = "last"
 WEIGHTS, MOMENTS, FIGURES = "model.safetensors", "optimizer.safetensors", "state.json"
@@ -64,8 +65,13 @@ def save_checkpoint(state: TrainState, folder: Path) -> None:
     building = folder / f"{LAST}.building"
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
+    kept = kept_names(state.module)
     save_file(
-        {name: value.contiguous() for name, value in state.module.state_dict().items()},
+        {
+            name: value.contiguous()
+            for name, value in state.module.state_dict().items()
+            if name in kept
+        },
         building / WEIGHTS,
     )
     moments = state.optimizer.state_dict()["state"]
@@ -101,7 +107,7 @@ def load_checkpoint(state: TrainState, folder: Path) -> bool:
             "Delete that folder to begin the run again."
         ) from error
     try:
-        state.module.load_state_dict(weights, strict=True)
+        load_kept_weights(state.module, weights)
         # The groups come from the recipe, which a resumed run shares.
         groups = state.optimizer.state_dict()["param_groups"]
         state.optimizer.load_state_dict({"state": _by_parameter(moments), "param_groups": groups})

@@ -16,6 +16,7 @@ from pydantic import (
 
 from visreward.models.heads import Fusion, Pooling
 from visreward.models.vlm.backbone import Positions
+from visreward.training.lora_config import LoRAConfig
 from visreward.training.objective_config import ObjectiveConfig
 from visreward.training.strict import Strict
 
@@ -277,6 +278,7 @@ class TrainConfig(Strict):
     """One training run.
 
     Attributes:
+        lora: Adapters; None trains the weights themselves.
         precision: What matrix products are computed in. `auto` takes bfloat16 where the device
             has instructions for it: a CPU without them is hundreds of times slower in it.
         checkpointing: What the backward pass computes again, to save memory: nothing; of each
@@ -294,6 +296,7 @@ class TrainConfig(Strict):
     objective: Annotated[ObjectiveConfig, Field(discriminator="name")]
     optim: OptimConfig
     freeze: FreezeConfig = FreezeConfig()
+    lora: LoRAConfig | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "bfloat16"
     weights_dtype: Literal["float32", "float16"] = "float32"
     checkpointing: Checkpointing = "none"

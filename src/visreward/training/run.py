@@ -28,6 +28,7 @@ from visreward.training.fitting_parts import check_parts, wanted_rows
 from visreward.training.freezing import freeze, frozen_vision_layers
 from visreward.training.gradient_checkpointing import set_checkpointing
 from visreward.training.hp_objective import HPObjective
+from visreward.training.lora import add_adapters, check_adapters
 from visreward.training.objective_config import (
     ContrastiveConfig,
     DistillationConfig,
@@ -90,6 +91,7 @@ def train(
     console = console or Console(stderr=True)
     config = with_precision(config)
     check_parts(config)
+    check_adapters(config)
     _refuse_other_run(config)
     accelerator = make_accelerator(config)
     splits = read_splits(config.data, wanted=wanted_rows(config.objective))
@@ -101,6 +103,8 @@ def train(
         config.model, (prompt for row in train_rows for prompt in row.prompts), seed=config.seed
     )
     freeze(model, config.freeze)
+    if config.lora is not None:
+        add_adapters(model, config.lora, freeze=config.freeze)
     set_checkpointing(model, config.checkpointing)
     if accelerator.device.type == "cpu":
         _take_plain_attention(model)

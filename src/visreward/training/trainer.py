@@ -27,10 +27,10 @@ from visreward.training.checkpoint import (
 from visreward.training.config import TrainConfig
 from visreward.training.feeds import Feed
 from visreward.training.journal import Journal, say
+from visreward.training.native_weights import native_weights
 from visreward.training.objectives import Objective, StepOutput
 from visreward.training.optim import count_parameters, make_optimizer, rate_groups, set_rate
 from visreward.training.pictures import shown_rows, write_pictures
-from visreward.training.reward_token import joined_rows
 
 WEIGHTS_DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
@@ -286,7 +286,7 @@ class Trainer:
         shutil.rmtree(building, ignore_errors=True)
         dtype = WEIGHTS_DTYPES[self.config.weights_dtype]
         model = self.objective.model
-        weights = joined_rows(model, model.state_dict())
+        weights = native_weights(model, model.state_dict())
         save_native(model, building, dtype=dtype, weights=weights)
         replace_folder(building, folder)
 
