@@ -218,6 +218,7 @@ def test_reward_token_alone_is_all_that_a_step_with_decay_moves(make_vlm: MakeVL
 def test_reward_token_alone_without_reward_token_is_refused(edit_recipe: MakeRecipe) -> None:
     config = edit_recipe().model
     assert config.vlm is not None
+    assert config.vlm.rating_prompts is not None
     prompts = config.vlm.rating_prompts.model_copy(update={"suffix": " Answer:"})
     vlm = config.vlm.model_copy(update={"rating_prompts": prompts, "pooling": "last"})
     model = build_model(config.model_copy(update={"vlm": vlm}), ["a"], seed=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +19,7 @@ from visreward.models.clip.inputs import PixelInputs, TextInputs
 from visreward.models.clip.similarity import CLIPScore, CLIPSimilarity
 from visreward.models.facts import ModelFacts
 from visreward.models.loading import load_model
+from visreward.models.vlm.base_model import BaseVLM, is_base_folder, load_base
 from visreward.models.vlm.reward import VLMReward
 from visreward.training.config import ModelConfig
 from visreward.training.tokenizer import train_tokenizer
@@ -46,32 +48,48 @@ def build_model(
             of another architecture, or lacks the text tower of a model that reads prompts.
     """
     torch.manual_seed(seed)
-    is_vlm = config.kind in KINDS
-    source = None if config.init is None else load_model(config.init)
-    wanted = VLMReward if is_vlm else CLIPRewardModel
-    if source is not None and not isinstance(source, wanted):
-        raise UsageError(
-            f"model.init '{config.init}' is a '{source.kind}'. Start from a "
-            f"{'vision-language' if is_vlm else 'CLIP'} model."
-        )
-    names = () if config.vlm is None else tuple(config.vlm.rating_prompts.templates)
+    source = _source(config)
     facts = ModelFacts(
         name=config.name,
         needs_prompt=config.kind != "hp",
         needs_source=config.kind == "editreward",
-        dimensions=names,
         score_range=SCORE_RANGES.get(config.kind, UNBOUNDED),
         fidelity="paper",
-        licence="MIT" if source is None else source.facts.licence,
+        licence=_licence(source),
         note=config.note,
     )
-    if is_vlm:
-        assert source is None or isinstance(source, VLMReward)
+    if config.kind in KINDS:
+        assert not isinstance(source, CLIPRewardModel)
         return build_vlm(config, facts, prompts=prompts, source=source)
     if source is None:
         return _from_nothing(config, facts, prompts)
     assert isinstance(source, CLIPRewardModel)
     return _from_weights(config, facts, source)
+
+
+def _source(config: ModelConfig) -> CLIPRewardModel | VLMReward | BaseVLM | None:
+    """Return what `init` names: a reward model, a base vision-language model, or None."""
+    if config.init is None:
+        return None
+    is_vlm = config.kind in KINDS
+    folder = Path(config.init).expanduser()
+    if is_vlm and is_base_folder(folder):
+        return load_base(folder)
+    source = load_model(config.init)
+    wanted = VLMReward if is_vlm else CLIPRewardModel
+    if not isinstance(source, wanted):
+        raise UsageError(
+            f"model.init '{config.init}' is a '{source.kind}'. Start from a "
+            f"{'vision-language' if is_vlm else 'CLIP'} model."
+        )
+    return source
+
+
+def _licence(source: CLIPRewardModel | VLMReward | BaseVLM | None) -> str:
+    """Return the licence of weights; a base model's folder states none."""
+    if source is None:
+        return "MIT"
+    return "" if isinstance(source, BaseVLM) else source.facts.licence
 
 
 def _from_nothing(

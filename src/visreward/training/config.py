@@ -43,20 +43,26 @@ class RatingPromptsConfig(Strict):
 
 
 class HeadsConfig(Strict):
-    """The heads of a vision-language model, one for each dimension; see `HeadConfig`."""
+    """The heads of a vision-language model; see `HeadConfig`.
+
+    Attributes:
+        shared: Whether one head reads all dimensions; otherwise each has its own.
+    """
 
     kind: Literal["linear", "mlp"] = "mlp"
     num_outputs: Literal[1, 2] = 2
     num_layers: PositiveInt | None = None
     hidden_size: PositiveInt | None = None
     dropout: float = Field(default=0.05, ge=0, lt=1)
+    bias: bool = True
+    shared: bool = False
 
 
 class VLMConfig(Strict):
     """What a vision-language model has beside its backbone.
 
     Attributes:
-        rating_prompts: What it is asked, by dimension.
+        rating_prompts: What it is asked, by dimension; None takes over what `init` is asked.
         min_pixels: Smallest number of pixels of a resized picture.
         max_pixels: Largest number.
         heads: How a rating is read off.
@@ -65,7 +71,7 @@ class VLMConfig(Strict):
         positions: Positions of image tokens.
     """
 
-    rating_prompts: RatingPromptsConfig
+    rating_prompts: RatingPromptsConfig | None = None
     min_pixels: PositiveInt
     max_pixels: PositiveInt
     heads: HeadsConfig = HeadsConfig()
@@ -80,7 +86,8 @@ class ModelConfig(Strict):
     Attributes:
         kind: Registry name of the model class.
         name: Name beside the scores of the finished model.
-        init: Native folder, built-in or catalog name to start from; None starts from nothing.
+        init: Native folder, built-in or catalog name to start from, or the folder of a base
+            Qwen-VL model of transformers; None starts from nothing.
         backbone: Configuration of the backbone, needed where `init` is None: of a CLIP model, or
             of a vision-language one as transformers has it, without what the tokenizer decides.
         image_size: Side of the square that a CLIP model sees, in pixels; needed where `init` is

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from transformers import PreTrainedTokenizerBase
@@ -12,6 +13,7 @@ from visreward.core.errors import UsageError
 from visreward.models.facts import ModelFacts
 from visreward.models.heads import HeadConfig
 from visreward.models.vlm.backbone import VLMBackbone
+from visreward.models.vlm.base_model import BaseVLM
 from visreward.models.vlm.editreward import EditReward
 from visreward.models.vlm.hpsv3 import HPSv3
 from visreward.models.vlm.inputs import VLMInputs
@@ -36,15 +38,16 @@ def build_vlm(
     facts: ModelFacts,
     *,
     prompts: Iterable[str],
-    source: VLMReward | None,
+    source: VLMReward | BaseVLM | None,
 ) -> VLMReward:
     """Return the vision-language model to train, with new heads.
 
     Args:
         config: What is trained.
-        facts: Those of the model.
+        facts: Those of the model; its dimensions are those of the rating prompts.
         prompts: Prompts of the training split; read only where a tokenizer is trained.
-        source: Model whose backbone and tokenizer are taken, or None for new ones.
+        source: Model whose backbone and tokenizer are taken, and rating prompts where none are
+            given, or None for new ones.
 
     Raises:
         UsageError: if what a model from nothing needs is not given.
@@ -53,33 +56,52 @@ def build_vlm(
         raise UsageError(
             f"A model of kind '{config.kind}' is a vision-language model. Give model.vlm."
         )
-    asked = RatingPrompts(**config.vlm.rating_prompts.model_dump())
+    asked = _rating_prompts(config.vlm, source)
     if source is None:
-        tokenizer, backbone, processor = _from_nothing(config, asked, prompts)
-    else:
-        tokenizer, backbone = source.inputs.chat.tokenizer, source.backbone
-        processor = source.inputs.patches.processor
+        source = _from_nothing(config, asked, prompts)
+    if isinstance(source, VLMReward):
+        source = BaseVLM(
+            backbone=source.backbone,
+            tokenizer=source.inputs.chat.tokenizer,
+            processor=source.inputs.patches.processor,
+        )
     budget = PixelBudget(min_pixels=config.vlm.min_pixels, max_pixels=config.vlm.max_pixels)
     inputs = VLMInputs(
-        patches=PatchInputs(processor, budgets=[budget]),
-        chat=ChatInputs(tokenizer, asked),
-        settings=_settings(config.vlm, num_heads=len(asked.templates)),
+        patches=PatchInputs(source.processor, budgets=[budget]),
+        chat=ChatInputs(source.tokenizer, asked),
+        settings=_settings(config.vlm, num_dimensions=len(asked.templates)),
     )
-    return KINDS[config.kind](facts, backbone, inputs=inputs)
+    named = replace(facts, dimensions=tuple(asked.templates))
+    return KINDS[config.kind](named, source.backbone, inputs=inputs)
 
 
-def _settings(config: VLMConfig, *, num_heads: int) -> VLMSettings:
+def _rating_prompts(config: VLMConfig, source: VLMReward | BaseVLM | None) -> RatingPrompts:
+    """Return what a model is asked: as configured, or like the model that it starts from.
+
+    Raises:
+        UsageError: if there is neither.
+    """
+    if config.rating_prompts is not None:
+        return RatingPrompts(**config.rating_prompts.model_dump())
+    if not isinstance(source, VLMReward):
+        raise UsageError(
+            "There are no rating prompts to take over. Give model.vlm.rating_prompts, or a reward "
+            "model as model.init."
+        )
+    return source.inputs.chat.prompts
+
+
+def _settings(config: VLMConfig, *, num_dimensions: int) -> VLMSettings:
+    heads = config.heads.model_dump(exclude={"shared"})
     return VLMSettings(
-        head=HeadConfig(num_heads=num_heads, **config.heads.model_dump()),
+        head=HeadConfig(num_heads=1 if config.heads.shared else num_dimensions, **heads),
         pooling=config.pooling,
         fusion=config.fusion,
         positions=config.positions,
     )
 
 
-def _from_nothing(
-    config: ModelConfig, asked: RatingPrompts, prompts: Iterable[str]
-) -> tuple[PreTrainedTokenizerBase, VLMBackbone, Qwen2VLImageProcessorPil]:
+def _from_nothing(config: ModelConfig, asked: RatingPrompts, prompts: Iterable[str]) -> BaseVLM:
     if config.backbone is None or config.tokenizer is None:
         raise UsageError("Without model.init, give model.backbone and model.tokenizer.")
     texts = (asked.text(name, prompt) for prompt in prompts for name in asked.templates)
@@ -91,7 +113,7 @@ def _from_nothing(
         merge_size=vision.get("spatial_merge_size", 2),
         temporal_patch_size=vision.get("temporal_patch_size", 2),
     )
-    return tokenizer, VLMBackbone(values), processor
+    return BaseVLM(backbone=VLMBackbone(values), tokenizer=tokenizer, processor=processor)
 
 
 def _with_tokens(

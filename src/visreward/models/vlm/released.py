@@ -119,7 +119,7 @@ def empty_vlm(
     if FAMILIES[source.described["model_type"]].resizes_twice:
         budgets.insert(0, source.read.budget)
     values = {
-        "backbone": _with_tokens(source.described, tensors, source.backbone),
+        "backbone": with_tokens(source.described, tensors, source.backbone),
         "settings": asdict(source.read.settings),
         "budgets": [asdict(budget) for budget in budgets],
         "rating_prompts": source.read.prompts.to_dict(),
@@ -132,12 +132,21 @@ def empty_vlm(
     )
 
 
-def _with_tokens(
+def with_tokens(
     described: dict[str, Any],  # JSON values
     tensors: Mapping[str, Tensor],
     backbone: Path,
 ) -> dict[str, Any]:  # JSON values
-    """Return the backbone's configuration with as many tokens as the weights have."""
+    """Return the backbone's configuration with as many tokens as the weights have.
+
+    Args:
+        described: Its config.json.
+        tensors: The weights under our names.
+        backbone: Its folder, with the tokenizer.
+
+    Raises:
+        WeightsError: if the weights know no reward token.
+    """
     tokenizer = load_tokenizer(backbone)
     reward_id = tokenizer.get_vocab()[REWARD_TOKEN]
     rows = len(tensors[EMBEDDINGS]) if EMBEDDINGS in tensors else reward_id + 1
