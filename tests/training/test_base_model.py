@@ -108,6 +108,37 @@ def test_load_base_has_the_weights_of_transformers(
     assert all(each.dtype == torch.float32 for each in found.values())
 
 
+@pytest.mark.parametrize("kind", ["qwen2_vl", "qwen2_5_vl"])
+def test_load_base_reads_the_flat_configuration_of_published_models(
+    tmp_path: Path, kind: str
+) -> None:
+    save_base(tmp_path, kind, extra_rows=0)
+    nested = load_base(tmp_path).backbone
+    place = tmp_path / "config.json"
+    values = json.loads(place.read_text())
+    text = values.pop("text_config")
+    rope = text.pop("rope_parameters")
+    # Qwen2-VL and Qwen2.5-VL were published before transformers had parts in a configuration.
+    flat = {
+        **{name: value for name, value in text.items() if name not in ("model_type", "dtype")},
+        **values,
+        "rope_theta": rope["rope_theta"],
+        "rope_scaling": {"type": "mrope", "mrope_section": rope["mrope_section"]},
+        "vocab_size": 9999,
+    }
+    place.write_text(json.dumps(flat))
+    found = load_base(tmp_path).backbone
+    one, other = (each.model.config.text_config for each in (nested, found))
+    assert one.hidden_size == other.hidden_size
+    assert one.vocab_size == other.vocab_size
+    for name in ("rope_theta", "mrope_section"):
+        assert one.rope_parameters[name] == other.rope_parameters[name]
+    ids = torch.arange(6)[None]
+    with torch.no_grad():
+        first, second = (each.model.language_model.embed_tokens(ids) for each in (nested, found))
+    assert torch.equal(first, second)
+
+
 def with_base(config: TrainConfig, folder: Path) -> TrainConfig:
     changes = {"init": str(folder), "backbone": None, "tokenizer": None}
     return config.model_copy(update={"model": config.model.model_copy(update=changes)})
@@ -164,6 +195,15 @@ def test_heads_can_be_shared_by_all_dimensions(edit_recipe: MakeRecipe, shared: 
         "0.bias",
         "3.weight",
     }
+
+
+@pytest.mark.parametrize("fidelity", ["paper", "released"])
+def test_fidelity_of_the_recipe_is_that_of_the_model(
+    edit_recipe: MakeRecipe, fidelity: str
+) -> None:
+    model = build_model(edit_recipe(model={"fidelity": fidelity}).model, ["a"], seed=0)
+    assert model.facts.fidelity == fidelity
+    assert model.facts.reading.apply_orientation == (fidelity == "paper")
 
 
 @pytest.mark.parametrize("missing", ["preprocessor_config.json", "tokenizer.json"])

@@ -153,6 +153,28 @@ def test_freeze_parts_of_a_vision_language_model(
     assert trained_parts(model) == expected | {"heads"}
 
 
+def test_optimizer_rates_of_the_parts_of_a_vision_language_model(make_vlm: MakeVLM) -> None:
+    model = make_vlm()
+    freeze(model, FreezeConfig(embeddings="reward-token"))
+    rates = {"vision": 1.0, "merger": 2.0, "heads": 3.0, "reward_token": 4.0}
+    config = OptimConfig.model_validate(
+        {"steps": 1, "batch_size": 1, "learning_rate": 5.0, "learning_rates": rates}
+    )
+    groups = make_optimizer(model, config).param_groups
+    found = {id(p): group["base_rate"] for group in groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        expected = 5.0
+        if ".visual." in name:
+            expected = 2.0 if "merger" in name else 1.0
+        elif name.startswith("heads."):
+            expected = 3.0
+        elif name.endswith("embed_tokens.row"):
+            expected = 4.0
+        assert found[id(parameter)] == expected, name
+
+
 def test_freeze_more_vision_layers_than_there_are_is_refused(make_vlm: MakeVLM) -> None:
     with pytest.raises(UsageError, match="vision_layers is 3, but the vision tower has 2 layers"):
         freeze(make_vlm(), FreezeConfig(vision_layers=3))

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from visreward.core.errors import UnknownNameError, UsageError
-from visreward.training.objective_config import HPConfig, ICTConfig
+from visreward.training.objective_config import HPConfig, ICTConfig, PairwiseConfig
 from visreward.training.recipe import (
     load_config,
     parse_config,
@@ -39,6 +39,29 @@ def test_full_size_recipes_hold_the_published_settings() -> None:
     assert isinstance(hp.objective, HPConfig)
     assert (hp.objective.margin, hp.freeze.vision_rate) == (0.3, 0.5)
     assert ict.objective.fidelity == hp.objective.fidelity == "released"
+
+
+@pytest.mark.parametrize("name", ["editreward-qwen2.5", "editreward-mimo", "editreward-qwen3"])
+def test_full_size_vision_language_recipes_hold_the_published_settings(name: str) -> None:
+    config = load_config(name, [])
+    optim = config.optim
+    assert (optim.epochs, optim.batch_size, optim.learning_rate) == (10, 8 * 2 * 4, 2e-6)
+    assert (optim.warmup_ratio, optim.schedule, optim.weight_decay) == (0.05, "constant", 0.0)
+    assert isinstance(config.objective, PairwiseConfig)
+    assert (config.objective.loss, config.objective.fidelity) == ("uncertainty", "released")
+    assert config.freeze.model_dump(exclude_defaults=True) == {"embeddings": "reward-token"}
+    assert config.model.vlm is not None
+    assert config.model.vlm.min_pixels == config.model.vlm.max_pixels == 448 * 448
+    assert config.model.vlm.positions == ("multimodal" if "qwen3" in name else "1d")
+
+
+def test_lengths_given_twice_are_said_in_one_sentence(values: dict[str, Any]) -> None:
+    values["optim"]["epochs"] = 2
+    with pytest.raises(UsageError) as caught:
+        parse_config(values)
+    assert str(caught.value).splitlines()[1:] == [
+        "  'optim': steps or epochs say how long to train. Give one of them."
+    ]
 
 
 @pytest.mark.parametrize(
@@ -89,9 +112,7 @@ def test_recipe_file_is_read_and_unknown_names_are_refused(tmp_path: Path) -> No
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(read_recipe("ict-mini")))
     assert load_config(str(path), []).model.kind == "ict"
-    with pytest.raises(
-        UnknownNameError, match="clip-mini, editreward-mini, hp, hp-mini, hpsv3-mini, ict,"
-    ):
+    with pytest.raises(UnknownNameError, match="editreward-qwen3, hp, hp-mini, hpsv3-mini, ict,"):
         load_config("ict-maxi", [])
 
 

@@ -16,8 +16,8 @@ from visreward.models.vlm.reward import VLMReward
 from visreward.training.build import build_model
 from visreward.training.config import FreezeConfig, TrainConfig
 from visreward.training.feeds import Feed
+from visreward.training.freezing import freeze
 from visreward.training.objective_config import PairwiseConfig
-from visreward.training.optim import freeze
 from visreward.training.pairwise_objective import PairwiseObjective
 from visreward.training.pixels import pixel_reader
 from visreward.training.preparation import Preparation

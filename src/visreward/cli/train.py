@@ -12,7 +12,9 @@ from rich.console import Console
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name or a YAML file.")],
+    recipe: Annotated[
+        str | None, typer.Argument(help="A recipe's name or a YAML file.", show_default=False)
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Argument(help="Settings that replace the recipe's, such as optim.steps=100."),
@@ -22,14 +24,34 @@ def train(
         bool,
         typer.Option("--dry-run", help="Say what would be trained, and stop."),
     ] = False,
+    from_release: Annotated[
+        Path | None,
+        typer.Option(
+            help="Translate a training YAML of EditReward or HPSv3, and print the recipe.",
+            show_default=False,
+        ),
+    ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="How many processes the release was run with.")
+    ] = 8,
 ) -> None:
     """Train a reward model from a recipe; run again to go on after an interruption.
 
-    Recipes: clip-mini, ict-mini, hp-mini (the models that ship), ict, hp (full size).
+    Recipes: clip-mini, ict-mini, hp-mini (the models that ship), ict, hp,
+    editreward-qwen2.5, editreward-mimo, editreward-qwen3 (full size).
     """
+    from visreward.core.errors import UsageError
     from visreward.core.extras import require_extra
 
     require_extra("train", "accelerate", "pydantic", "tensorboard", "yaml", "pyarrow", "matplotlib")
+    if (recipe is None) == (from_release is None):
+        raise UsageError("Give a recipe, or a released YAML with --from-release, and not both.")
+    if from_release is not None:
+        from visreward.training.from_release import translate_release
+
+        typer.echo(translate_release(from_release, num_processes=processes).text(), nl=False)
+        return
+    assert recipe is not None
     from visreward.training.recipe import load_config
     from visreward.training.run import train as run_training
 

@@ -54,7 +54,7 @@ def build_model(
         needs_prompt=config.kind != "hp",
         needs_source=config.kind == "editreward",
         score_range=SCORE_RANGES.get(config.kind, UNBOUNDED),
-        fidelity="paper",
+        fidelity=config.fidelity,
         licence=_licence(source),
         note=config.note,
     )

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from visreward.core.types import Fidelity
 from visreward.models.heads import Fusion, Pooling
 from visreward.models.vlm.backbone import Positions
 from visreward.training.lora_config import LoRAConfig
@@ -94,6 +95,8 @@ class ModelConfig(Strict):
             None.
         tokenizer: Tokenizer to train, needed where `init` is None and the model reads prompts.
         vlm: Needed for a vision-language model, and of no use to others.
+        fidelity: Whether the model follows the equations of the papers, or the released code in
+            how it reads pictures and puts the sigmas of several dimensions together.
         note: One sentence to print beside the scores.
     """
 
@@ -104,6 +107,7 @@ class ModelConfig(Strict):
     image_size: PositiveInt | None = None
     tokenizer: TokenizerConfig | None = None
     vlm: VLMConfig | None = None
+    fidelity: Fidelity = "paper"
     note: str = ""
 
 

@@ -45,6 +45,9 @@ def quantise(root: nn.Module, names: Sequence[str], kind: str) -> None:
             layer.weight.data = layer.weight.data.bfloat16()
         else:
             root.set_submodule(name, _bitsandbytes_layer(layer, kind))
+    if kind != "bfloat16":
+        # How peft knows that it has to take its layers for bitsandbytes.
+        vars(root)[f"is_loaded_in_{kind.replace('-', '')}"] = True
 
 
 def _bitsandbytes_layer(layer: nn.Linear, kind: str) -> nn.Module:

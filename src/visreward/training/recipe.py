@@ -127,6 +127,8 @@ def _problem(detail: ErrorDetails, values: dict[str, Any]) -> str:  # YAML value
         return f"  unknown key '{name}'. {hint}"
     if detail["type"] == "missing":
         return f"  '{name}' is missing. Give it in the recipe or as {name}=VALUE."
+    if isinstance(detail["input"], dict):
+        return f"  '{name}': {detail['msg'].removeprefix('Value error, ')}."
     return f"  '{name}' is {detail['input']!r}: {detail['msg']}."
 
 

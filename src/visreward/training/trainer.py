@@ -159,7 +159,8 @@ class Trainer:
             f"{self.accelerator.num_processes} process(es) on {self.accelerator.device}"
             + (f", resumed at step {self.state.step}" if self.resumed else "")
         )
-        self._say(f"learning rates: {', '.join(rate_groups(self.state.optimizer))}")
+        if len(groups := [*rate_groups(self.state.optimizer)]) > 1:
+            self._say(f"learning rates: {', '.join(groups)}")
         for name, feed in (("training", self.train_feed), ("validation", self.validation_feed)):
             for note in feed.rows.left_out:
                 self._say(f"{name}: left out, {note}")
