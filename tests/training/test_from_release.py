@@ -45,6 +45,13 @@ EDIT: dict[str, Any] = {
 }
 """What the released EditReward was trained with, at HPSv3's intervals."""
 
+IMAGES = {name: value for name, value in EDIT.items() if name not in ("pooling_strategy",)} | {
+    "rm_head_type": "ranknet",
+    "model_name_or_path": "Qwen2-VL-7B-Instruct",
+    "confidence_threshold": 0.95,
+}
+del IMAGES["reward_dim"]
+
 
 @pytest.fixture
 def translate(tmp_path: Path) -> Translate:
@@ -60,7 +67,7 @@ def translate(tmp_path: Path) -> Translate:
 
 @pytest.mark.parametrize(
     ("values", "recipe"),
-    [(EDIT, "editreward-qwen2.5")],
+    [(EDIT, "editreward-qwen2.5"), (IMAGES, "hpsv3")],
 )
 def test_translation_of_the_published_options_is_the_recipe_of_the_package(
     translate: Translate, values: dict[str, Any], recipe: str
@@ -84,6 +91,7 @@ SAMPLES: dict[str, Any] = {
     "adam_beta1": 0.8,
     "adam_beta2": 0.95,
     "bf16": False,
+    "confidence_threshold": 0.8,
     "dataloader_num_workers": 3,
     "disable_dropout": True,
     "eval_epochs": 0.3,
@@ -116,14 +124,17 @@ SAMPLES: dict[str, Any] = {
     "output_dir": "there",
     "per_device_train_batch_size": 4,
     "pooling_strategy": "sum",
+    "report_to": ["tensorboard", "wandb"],
     "reward_token": "last",
     "rm_head_kwargs": {"num_layers": 3, "hidden_size": 64, "bias": False, "num_heads": 2},
     "rm_head_lr": 1e-4,
     "rm_head_type": "ranknet_share_head",
     "save_epochs": 0.7,
     "save_steps": 70,
+    "save_total_limit": 5,
     "seed": 3,
     "special_token_lr": 1e-4,
+    "test_json_list": [["Set", ["held-out.json"]], ["Empty", [""]]],
     "torch_dtype": "bfloat16",
     "train_json_list": ["mine.json"],
     "trainable_visual_layers": 5,
@@ -171,7 +182,6 @@ def test_translated_option_changes_what_stands_under_its_new_name(
 
 
 SPECIAL = {"eval_strategy", "loss_hyperparameters", "reward_dim", "use_special_tokens"}
-SPECIAL |= {"confidence_threshold", "report_to", "save_total_limit", "test_json_list"}
 
 
 def test_every_translated_option_is_tried_here() -> None:
@@ -209,7 +219,7 @@ def test_schedules_of_the_release(translate: Translate, released: str, ours: str
     assert optim.get("warmup_ratio", 0) == (0 if released == "constant" else 0.05)
 
 
-@pytest.mark.parametrize("loss", ["bt", "constant_margin", "btt", "uncertainty"])
+@pytest.mark.parametrize("loss", sorted(LOSSES))
 def test_losses_of_the_release(translate: Translate, loss: str) -> None:
     numbers = {"tau": 0.7} if loss == "likelihood_displacement" else {}
     found = parse_config(translate(loss_type=loss, loss_hyperparameters=numbers).recipe)
@@ -258,7 +268,7 @@ def test_options_that_cannot_be_translated_name_their_replacement(
 
 
 def test_released_files_as_published_are_translated(shared_dir: Path) -> None:
-    for name in ("qwen25vl_tiny", "qwen3vl_tiny"):
+    for name in ("qwen25vl_tiny", "qwen3vl_tiny", "qwen2vl_tiny"):
         (file,) = (shared_dir / "parity" / name / "release").rglob("config/*.yaml")
         config = parse_config(translate_release(file, num_processes=1).recipe)
         assert config.model.vlm is not None

@@ -41,7 +41,9 @@ def test_full_size_recipes_hold_the_published_settings() -> None:
     assert ict.objective.fidelity == hp.objective.fidelity == "released"
 
 
-@pytest.mark.parametrize("name", ["editreward-qwen2.5", "editreward-mimo", "editreward-qwen3"])
+@pytest.mark.parametrize(
+    "name", ["hpsv3", "editreward-qwen2.5", "editreward-mimo", "editreward-qwen3"]
+)
 def test_full_size_vision_language_recipes_hold_the_published_settings(name: str) -> None:
     config = load_config(name, [])
     optim = config.optim
@@ -112,7 +114,9 @@ def test_recipe_file_is_read_and_unknown_names_are_refused(tmp_path: Path) -> No
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(read_recipe("ict-mini")))
     assert load_config(str(path), []).model.kind == "ict"
-    with pytest.raises(UnknownNameError, match="editreward-qwen3, hp, hp-mini, hpsv3-mini, ict,"):
+    with pytest.raises(
+        UnknownNameError, match="editreward-qwen3, hp, hp-mini, hpsv3, hpsv3-mini, ict,"
+    ):
         load_config("ict-maxi", [])
 
 

@@ -37,7 +37,7 @@ def train(
 ) -> None:
     """Train a reward model from a recipe; run again to go on after an interruption.
 
-    Recipes: clip-mini, ict-mini, hp-mini (the models that ship), ict, hp,
+    Recipes: clip-mini, ict-mini, hp-mini (the models that ship), ict, hp, hpsv3,
     editreward-qwen2.5, editreward-mimo, editreward-qwen3 (full size).
     """
     from visreward.core.errors import UsageError
