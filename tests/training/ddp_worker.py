@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from visreward.core.types import Fidelity
 from visreward.models.clip.hp import HP
-from visreward.training.config import FreezeConfig
+from visreward.training.freeze_config import FreezeConfig
 from visreward.training.freezing import freeze
 from visreward.training.hp_objective import HPObjective
 from visreward.training.objective_config import ContrastiveConfig, HPConfig, ICTConfig

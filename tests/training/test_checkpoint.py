@@ -18,8 +18,8 @@ from visreward.training.checkpoint import (
     replace_folder,
     save_checkpoint,
 )
-from visreward.training.config import OptimConfig
 from visreward.training.optim import make_optimizer, set_rate
+from visreward.training.optim_config import OptimConfig
 
 CONFIG = OptimConfig(steps=10, batch_size=1, learning_rate=0.1, betas=(0.8, 0.9))
 

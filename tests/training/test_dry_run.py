@@ -16,7 +16,7 @@ from visreward.training.build import build_model
 from visreward.training.config import TrainConfig
 from visreward.training.dry_run import count_tokens, estimate_memory
 from visreward.training.feeds import Feed
-from visreward.training.optim import freeze
+from visreward.training.freezing import freeze
 from visreward.training.pairwise_objective import PairwiseObjective
 from visreward.training.pixels import pixel_reader
 from visreward.training.reading import read_rows
@@ -114,7 +114,8 @@ def test_memory_of_a_clip_model_counts_both_towers(
 ) -> None:
     model = tiny_model("clipscore")
     batch = make_feed(model, captions)[0]
-    found = estimate_memory(model, recipe("clipscore"), batch)
-    vision = 24 * 5 * 4 * (8 * 16 + 3 * 24)
-    text = 24 * 24 * 2 * (8 * 12 + 3 * 24)
-    assert found.activations == 4 * (vision + text)
+    for kind, outer, inner in (("none", 8, 3), ("selective", 5, 2), ("full", 1, 0)):
+        found = estimate_memory(model, recipe("clipscore", checkpointing=kind), batch)
+        vision = 24 * 5 * 4 * (outer * 16 + inner * 24)
+        text = 24 * 24 * 2 * (outer * 12 + inner * 24)
+        assert found.activations == 4 * (vision + text)

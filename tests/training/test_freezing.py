@@ -13,9 +13,11 @@ from visreward.core.errors import UsageError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.vlm.reward import VLMReward
 from visreward.training.build import build_model
-from visreward.training.config import FreezeConfig, OptimConfig, TrainConfig
+from visreward.training.config import TrainConfig
+from visreward.training.freeze_config import FreezeConfig
 from visreward.training.freezing import freeze, frozen_layers
 from visreward.training.optim import make_optimizer
+from visreward.training.optim_config import OptimConfig
 from visreward.training.reward_token import RewardTokenEmbedding, joined_rows
 
 MakeModel = Callable[..., CLIPRewardModel]

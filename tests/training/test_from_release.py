@@ -131,7 +131,6 @@ SAMPLES: dict[str, Any] = {
     "rm_head_type": "ranknet_share_head",
     "save_epochs": 0.7,
     "save_steps": 70,
-    "save_total_limit": 5,
     "seed": 3,
     "special_token_lr": 1e-4,
     "test_json_list": [["Set", ["held-out.json"]], ["Empty", [""]]],
@@ -181,7 +180,13 @@ def test_translated_option_changes_what_stands_under_its_new_name(
         assert changed == {*sections}
 
 
-SPECIAL = {"eval_strategy", "loss_hyperparameters", "reward_dim", "use_special_tokens"}
+SPECIAL = {
+    "eval_strategy",
+    "loss_hyperparameters",
+    "reward_dim",
+    "save_total_limit",
+    "use_special_tokens",
+}
 
 
 def test_every_translated_option_is_tried_here() -> None:

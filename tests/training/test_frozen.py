@@ -14,8 +14,8 @@ from torch import Tensor
 from visreward.core.errors import NonFiniteError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
-from visreward.training.config import FreezeConfig
 from visreward.training.feeds import Feed
+from visreward.training.freeze_config import FreezeConfig
 from visreward.training.freezing import freeze
 from visreward.training.frozen import (
     HIDDEN,

@@ -12,10 +12,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from visreward.models.clip.hp import HP
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.batches import Batch, read_rows
+from visreward.training.batches import Batch
 from visreward.training.build import build_model
-from visreward.training.config import Checkpointing, FreezeConfig, TrainConfig
+from visreward.training.config import Checkpointing, TrainConfig
 from visreward.training.feeds import Feed
+from visreward.training.freeze_config import FreezeConfig
 from visreward.training.freezing import freeze
 from visreward.training.gradient_checkpointing import set_checkpointing
 from visreward.training.hp_objective import HPObjective
@@ -23,6 +24,7 @@ from visreward.training.objective_config import HPConfig, PairwiseConfig
 from visreward.training.objectives import Objective
 from visreward.training.pairwise_objective import PairwiseObjective
 from visreward.training.pixels import pixel_reader
+from visreward.training.reading import read_rows
 
 MakeRecipe = Callable[..., TrainConfig]
 KINDS: tuple[Checkpointing, ...] = ("none", "selective", "full")

@@ -17,10 +17,10 @@ from visreward.core.errors import MissingExtraError, UsageError, WeightsError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.loading import load_model
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.batches import read_rows
 from visreward.training.build import build_model
-from visreward.training.config import FreezeConfig, TrainConfig
+from visreward.training.config import TrainConfig
 from visreward.training.feeds import Feed
+from visreward.training.freeze_config import FreezeConfig
 from visreward.training.freezing import freeze
 from visreward.training.gradient_checkpointing import set_checkpointing
 from visreward.training.lora import add_adapters, kept_names
@@ -30,6 +30,7 @@ from visreward.training.objective_config import PairwiseConfig
 from visreward.training.pairwise_objective import PairwiseObjective
 from visreward.training.pixels import pixel_reader
 from visreward.training.quantised import quantise
+from visreward.training.reading import read_rows
 from visreward.training.run import train
 from visreward.training.trainer import Trainer
 

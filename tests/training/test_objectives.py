@@ -20,8 +20,8 @@ from visreward.losses.margin import hp_loss, ict_hp_loss
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.training.batches import Batch
-from visreward.training.config import FreezeConfig
 from visreward.training.feeds import Feed
+from visreward.training.freeze_config import FreezeConfig
 from visreward.training.freezing import freeze
 from visreward.training.frozen import ICT_SCORES
 from visreward.training.hp_objective import HPObjective

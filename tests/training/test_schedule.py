@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 from rich.console import Console
 
-from visreward.training.config import OptimConfig, TrainConfig
+from visreward.training.config import TrainConfig
+from visreward.training.optim_config import OptimConfig
 from visreward.training.run import train
 from visreward.training.schedule import with_steps
 

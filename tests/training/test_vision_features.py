@@ -14,8 +14,9 @@ from torch import Tensor
 
 from visreward.models.vlm.reward import VLMReward
 from visreward.training.build import build_model
-from visreward.training.config import FreezeConfig, TrainConfig
+from visreward.training.config import TrainConfig
 from visreward.training.feeds import Feed
+from visreward.training.freeze_config import FreezeConfig
 from visreward.training.freezing import freeze
 from visreward.training.objective_config import PairwiseConfig
 from visreward.training.pairwise_objective import PairwiseObjective

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -11,14 +11,15 @@ from pydantic import (
     PositiveInt,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 from visreward.core.types import Fidelity
 from visreward.models.heads import Fusion, Pooling
 from visreward.models.vlm.backbone import Positions
+from visreward.training.freeze_config import FreezeConfig
 from visreward.training.lora_config import LoRAConfig
 from visreward.training.objective_config import ObjectiveConfig
+from visreward.training.optim_config import OptimConfig
 from visreward.training.strict import Strict
 
 Checkpointing = Literal["none", "selective", "full"]
@@ -111,49 +112,6 @@ class ModelConfig(Strict):
     note: str = ""
 
 
-class FreezeConfig(Strict):
-    """Which parts keep their weights.
-
-    `text`, `text_rate` and `projections` are parts of a CLIP model; `merger`, `language` and
-    `embeddings` of a vision-language one.
-
-    Attributes:
-        vision: Whether the vision tower is frozen, but for the `vision_layers` that are trained.
-        vision_rate: Share of the vision layers, from the bottom, that is frozen.
-        vision_layers: How many vision layers, from the top, are trained where not all are; those
-            below are frozen.
-        vision_embeddings: Whether embeddings and first layer norm are frozen too. The releases
-            leave them trainable below frozen layers, which costs a full backward pass.
-        merger: Whether the maps from the vision tower to the language model are frozen; None does
-            as `vision` does.
-        language: Whether the language model is frozen.
-        embeddings: Which token embeddings are trained: all, that of the reward token alone (the
-            other rows keep their bits), or none. None trains all, or none where the language
-            model is frozen or has adapters.
-        text_rate: Share of the text layers, from the bottom, that is frozen.
-        text: Whether the text tower is frozen whole.
-        projections: Whether both projections are frozen.
-    """
-
-    vision: bool = False
-    vision_rate: float = Field(default=0.0, ge=0, le=1)
-    vision_layers: PositiveInt | None = None
-    vision_embeddings: bool = False
-    merger: bool | None = None
-    language: bool = False
-    embeddings: Literal["all", "reward-token", "none"] | None = None
-    text_rate: float = Field(default=0.0, ge=0, le=1)
-    text: bool = False
-    projections: bool = False
-
-    @model_validator(mode="after")
-    def _check_layers(self) -> Self:
-        """Stop where two settings say which layers are frozen."""
-        if self.vision_layers is not None and self.vision_rate > 0:
-            raise ValueError("vision_layers and vision_rate are both given. Give one of them")
-        return self
-
-
 DataFormat = Literal[
     "captions",
     "pick-high",
@@ -228,61 +186,6 @@ class DataConfig(Strict):
     def cache_folder(self) -> Path:
         """Return where what is computed once is kept: beside the data."""
         return (self.path if self.path.is_dir() else self.path.parent) / ".cache"
-
-
-class LearningRates(Strict):
-    """Learning rates of single parts; None takes `learning_rate`.
-
-    Attributes:
-        vision: Of the vision tower, mergers aside.
-        merger: Of the maps from the vision tower to the language model.
-        heads: Of what is trained on a backbone's features.
-        reward_token: Of the reward token's embedding, where `freeze.embeddings` is reward-token.
-    """
-
-    vision: PositiveFloat | None = None
-    merger: PositiveFloat | None = None
-    heads: PositiveFloat | None = None
-    reward_token: PositiveFloat | None = None
-
-
-class OptimConfig(Strict):
-    """Optimizer and schedule.
-
-    Attributes:
-        steps: How long to train; 0 where `epochs` says it.
-        epochs: How many times to go through the training rows, instead of `steps`.
-        batch_size: Rows per step over all processes and accumulation steps.
-        learning_rates: Those of single parts.
-        accumulation: Into how many parts a process splits its share of a batch. In-batch
-            negatives see one part at a time.
-        warmup_steps: Over how many steps the rate rises to its full value.
-        warmup_ratio: The same as a share of all steps, rounded up, instead of `warmup_steps`.
-        schedule: After a linear warm-up: constant, linear to zero, or half a cosine to zero.
-        grad_clip: Largest gradient norm; None does not clip.
-    """
-
-    steps: int = Field(default=0, ge=0)
-    epochs: PositiveFloat | None = None
-    batch_size: PositiveInt
-    learning_rate: PositiveFloat
-    learning_rates: LearningRates = LearningRates()
-    accumulation: PositiveInt = 1
-    warmup_steps: int = Field(default=0, ge=0)
-    warmup_ratio: float = Field(default=0.0, ge=0, le=1)
-    schedule: Literal["constant", "linear", "cosine"] = "linear"
-    weight_decay: float = Field(default=0.01, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
-    grad_clip: PositiveFloat | None = 1.0
-
-    @model_validator(mode="after")
-    def _check_lengths(self) -> Self:
-        """Stop where a length is given twice, or not at all."""
-        if (self.steps > 0) == (self.epochs is not None):
-            raise ValueError("steps or epochs say how long to train. Give one of them")
-        if self.warmup_steps > 0 and self.warmup_ratio > 0:
-            raise ValueError("warmup_steps and warmup_ratio are both given. Give one of them")
-        return self
 
 
 class TrainConfig(Strict):

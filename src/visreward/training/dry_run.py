@@ -19,17 +19,18 @@ from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.vlm.packing import pack_sequences
 from visreward.models.vlm.reward import VLMReward
 from visreward.training.batches import Batch, Row
-from visreward.training.build import build_model
-from visreward.training.config import TrainConfig
+from visreward.training.config import Checkpointing, TrainConfig
 from visreward.training.feeds import Feed
 from visreward.training.fitting_parts import check_parts, wanted_rows
 from visreward.training.journal import say
-from visreward.training.optim import count_parameters, freeze
+from visreward.training.optim import count_parameters
 from visreward.training.pairs import ordered_pairs
 from visreward.training.pairwise_objective import row_sequences
 from visreward.training.pixels import pixel_reader
 from visreward.training.questions import questions_of
 from visreward.training.reading import read_splits
+from visreward.training.schedule import with_steps
+from visreward.training.trained_model import trained_model
 from visreward.training.trainer import with_precision
 
 NUM_SAMPLED: Final = 64
@@ -39,6 +40,8 @@ _SHOWN_ROWS: Final = 4
 _ADAM_MOMENTS: Final = 2
 _HALF: Final = 2  # bytes of a number in bfloat16
 _FULL: Final = 4
+_KEPT: Final = {"none": (8, 3), "selective": (5, 2), "full": (1, 0)}
+"""Numbers that a layer keeps of a token, in widths and inner widths."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +91,7 @@ def dry_run(config: TrainConfig, *, console: Console) -> None:
     config = with_precision(config)
     check_parts(config)
     splits = read_splits(config.data, wanted=wanted_rows(config.objective))
-    model = build_model(
-        config.model,
-        (prompt for row in splits.train for prompt in row.prompts),
-        seed=config.seed,
-    )
-    freeze(model, config.freeze)
+    model = trained_model(config, (prompt for row in splits.train for prompt in row.prompts))
     feed = Feed(
         splits.train,
         pixel_reader(model),
@@ -101,6 +99,7 @@ def dry_run(config: TrainConfig, *, console: Console) -> None:
         batch_size=config.optim.batch_size,
         seed=config.seed,
     )
+    config = with_steps(config, feed.batches_per_epoch)
     batch = feed[0]
     for note in splits.train.left_out:
         say(console, f"left out: {note}")
@@ -152,26 +151,36 @@ def estimate_memory(
         weights=weights,
         gradients=trained,
         optimizer=_ADAM_MOMENTS * trained,
-        activations=activation_bytes(model, part, num_bytes=width),
+        activations=activation_bytes(
+            model, part, num_bytes=width, checkpointing=config.checkpointing
+        ),
     )
 
 
-def activation_bytes(model: CLIPRewardModel | VLMReward, batch: Batch, *, num_bytes: int) -> int:
+def activation_bytes(
+    model: CLIPRewardModel | VLMReward,
+    batch: Batch,
+    *,
+    num_bytes: int,
+    checkpointing: Checkpointing = "none",
+) -> int:
     """Return what the layers of both towers keep for the backward pass, roughly.
 
     A layer keeps for each of its tokens the inputs of its two norms and two linear blocks, the
     queries, keys, values and output of attention (8 h numbers), and what the MLP makes (3 i).
-    Attention is taken to keep no matrix of scores, as fused attention does; without checkpointing.
+    Attention is taken to keep no matrix of scores, as fused attention does. With selective
+    checkpointing these are the outputs of linear maps alone (5 h, 2 i), with full checkpointing
+    the layer's input (h).
     A tower whose weights are all frozen keeps nothing.
     """
     found = 0
+    outer, inner = _KEPT[checkpointing]
     for tower, tokens in _towers(model, batch):
         if not any(parameter.requires_grad for parameter in tower.parameters()):
             continue
         for layer in _layers(tower):
             widths = [m.in_features for m in layer.modules() if isinstance(m, nn.Linear)]
-            outer, inner = min(widths), max(widths)
-            found += tokens * (8 * outer + 3 * inner) * num_bytes
+            found += tokens * (outer * min(widths) + inner * max(widths)) * num_bytes
     return found
 
 
@@ -250,7 +259,7 @@ def _memory(estimate: MemoryEstimate) -> Table:
         "weights": "as they are kept",
         "gradients": "one number for each that is trained",
         "optimizer": "two moments of AdamW for each",
-        "activations": "each layer, each token: (8 x width + 3 x inner width) numbers",
+        "activations": "what each layer keeps of each token for the backward pass",
         "total": "without the scores of attention, and the space that torch keeps in reserve",
     }
     for name, explanation in how.items():

@@ -6,6 +6,7 @@ from typing import Final
 
 from visreward.core.errors import UsageError
 from visreward.training.config import TrainConfig
+from visreward.training.lora import check_adapters
 from visreward.training.objective_config import ObjectiveConfig, PairwiseConfig
 from visreward.training.row_sources import Wanted
 
@@ -46,6 +47,7 @@ def check_parts(config: TrainConfig) -> None:
     Raises:
         UsageError: naming what does not.
     """
+    check_adapters(config)
     kind, chosen = config.model.kind, config.objective
     objectives, formats = NEEDS[kind]
     if chosen.name not in objectives or config.data.format not in formats:

@@ -9,7 +9,7 @@ from torch import nn
 from visreward.core.errors import UsageError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.config import FreezeConfig
+from visreward.training.freeze_config import FreezeConfig
 from visreward.training.reward_token import train_reward_token_alone
 
 CLIP_ALONE = frozenset({"text", "text_rate", "projections"})

@@ -11,7 +11,8 @@ from visreward.core.errors import UsageError
 from visreward.core.extras import require_extra
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.config import FreezeConfig, TrainConfig
+from visreward.training.config import TrainConfig
+from visreward.training.freeze_config import FreezeConfig
 from visreward.training.lora_config import LoRAConfig
 from visreward.training.quantised import quantise
 

@@ -18,17 +18,14 @@ from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.models.loading import load_model
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.build import build_model
 from visreward.training.card import RunResult, write_card
 from visreward.training.checkpoint import find_checkpoint
 from visreward.training.config import TrainConfig
 from visreward.training.distillation import DistillationObjective
 from visreward.training.feeds import Feed
 from visreward.training.fitting_parts import check_parts, wanted_rows
-from visreward.training.freezing import freeze, frozen_vision_layers
-from visreward.training.gradient_checkpointing import set_checkpointing
+from visreward.training.freezing import frozen_vision_layers
 from visreward.training.hp_objective import HPObjective
-from visreward.training.lora import add_adapters, check_adapters
 from visreward.training.objective_config import (
     ContrastiveConfig,
     DistillationConfig,
@@ -43,6 +40,7 @@ from visreward.training.reading import read_splits
 from visreward.training.rows import Rows
 from visreward.training.schedule import with_steps
 from visreward.training.summary import RunSummary, say_summary
+from visreward.training.trained_model import trained_model
 from visreward.training.trainer import Trainer, make_accelerator, with_precision
 
 MAY_CHANGE = frozenset(
@@ -91,7 +89,6 @@ def train(
     console = console or Console(stderr=True)
     config = with_precision(config)
     check_parts(config)
-    check_adapters(config)
     _refuse_other_run(config)
     accelerator = make_accelerator(config)
     splits = read_splits(config.data, wanted=wanted_rows(config.objective))
@@ -99,13 +96,7 @@ def train(
     if isinstance(config.objective, ICTConfig):
         _require_labels(config, train_rows)
     frozen = _frozen_models(config, accelerator)
-    model = build_model(
-        config.model, (prompt for row in train_rows for prompt in row.prompts), seed=config.seed
-    )
-    freeze(model, config.freeze)
-    if config.lora is not None:
-        add_adapters(model, config.lora, freeze=config.freeze)
-    set_checkpointing(model, config.checkpointing)
+    model = trained_model(config, (prompt for row in train_rows for prompt in row.prompts))
     if accelerator.device.type == "cpu":
         _take_plain_attention(model)
     if accelerator.is_main_process:
