@@ -84,7 +84,9 @@ def test_translation_of_the_published_options_is_the_recipe_of_the_package(
     assert found.freeze.model_copy(update={"merger": None}) == expected.freeze
     rest = {"output", "model", "data", "freeze"}
     assert found.model_dump(exclude=rest) == expected.model_dump(exclude=rest)
-    assert found.data.model_copy(update={"path": expected.data.path}) == expected.data
+    # The releases read their rows from JSON files of one's own.
+    places = {"path", "format", "validation"}
+    assert found.data.model_dump(exclude=places) == expected.data.model_dump(exclude=places)
 
 
 SAMPLES: dict[str, Any] = {

@@ -190,8 +190,7 @@ def _data(given: Given, found: Translation) -> dict[str, Any]:  # YAML values
         for each in given.take("test_json_list", [])
     ]
     test = [name for names in sets for name in names]
-    if test:
-        data["validation"] = {"path": test[0]}
+    data["validation"] = {"path": test[0]} if test else {"held_out": 0.01}
     if len(test) > 1:
         found.notes.append(f"data.validation.path: one file of {', '.join(test)}.")
     confidence = given.take("confidence_threshold", None)
