@@ -193,17 +193,17 @@ def opened(path: Path) -> Iterator[Any]:  # safetensors has no type for it
         ) from error
 
 
-def write_weights(model: nn.Module, path: Path, *, dtype: torch.dtype | None) -> None:
+def write_weights(weights: Mapping[str, Tensor], path: Path, *, dtype: torch.dtype | None) -> None:
     """Write a model's weights in one step; the same weights give the same bytes.
 
     Args:
-        model: What to write.
+        weights: What to write, by name.
         path: A safetensors file, replaced if it is there.
         dtype: What numbers with a fraction are stored as, single numbers excepted; None keeps
-            the model's own.
+            their own.
     """
     tensors = {}
-    for name, value in model.state_dict().items():
+    for name, value in weights.items():
         stored = value.detach().to("cpu").contiguous()
         if dtype is not None and stored.is_floating_point() and stored.ndim > 0:
             stored = stored.to(dtype)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from torch import Tensor
+
 WEIGHTS_NAME: Final = "model.safetensors"
 
 
@@ -37,6 +39,7 @@ def save_native(
     *,
     dtype: torch.dtype | None = None,
     origin: Origin | None = None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a model as a native folder; saved again, the same model gives the same bytes.
 
@@ -47,6 +50,8 @@ def save_native(
         folder: Made if it is not there.
         dtype: What the weights are stored as; None keeps the model's own.
         origin: Where the weights were downloaded from, or None.
+        weights: The weights by the model's own names, where the model itself holds a part of each;
+            None takes the model's.
 
     Raises:
         UsageError: if `folder` is a file.
@@ -61,7 +66,9 @@ def save_native(
         write_parts(model.facts, folder, kind=model.kind, parts={name: name for name in parts})
         return
     model.save_processors(folder)
-    write_weights(model, folder / WEIGHTS_NAME, dtype=dtype)
+    write_weights(
+        model.state_dict() if weights is None else weights, folder / WEIGHTS_NAME, dtype=dtype
+    )
     write_config(
         NativeConfig(kind=model.kind, facts=model.facts, config=model.config(), origin=origin),
         folder,

@@ -103,6 +103,8 @@ class Batch:
         targets: Labels of triplets, (B,) float32 each, or None.
         extra: What an objective computed once for each row, by name, B first.
         skipped: Rows that belong here but could not be read, and why.
+        shares: By how much each term of a loss is multiplied, as `step_shares` says; 1 where it
+            is not named.
     """
 
     row_ids: Tensor
@@ -112,6 +114,7 @@ class Batch:
     targets: ContainmentTargets | None = None
     extra: dict[str, Tensor] = field(default_factory=dict)
     skipped: dict[int, str] = field(default_factory=dict)
+    shares: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def prompts(self) -> tuple[tuple[str, ...], ...]:
@@ -122,6 +125,10 @@ class Batch:
     def num_images(self) -> int:
         """Return how many image files the rows have, sources included."""
         return sum(len(row.files) for row in self.rows)
+
+    def share(self, term: str) -> float:
+        """Return by how much a term of the loss is multiplied."""
+        return self.shares.get(term, 1.0)
 
     def stacked(self) -> Tensor:
         """Return (B, N, 3, H, W) uint8 pixels of rows whose images are alike in number and size."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
 from visreward.models.heads import Fusion, Pooling
 from visreward.models.vlm.backbone import Positions
@@ -156,12 +156,36 @@ class OptimConfig(Strict):
     grad_clip: PositiveFloat | None = 1.0
 
 
+class ParallelConfig(Strict):
+    """How several processes share one model.
+
+    Attributes:
+        strategy: `ddp`: each has all weights. `fsdp2`: each has a part of every weight, its
+            gradient and its moments. `deepspeed`: ZeRO.
+        zero_stage: What DeepSpeed shares out: gradients and moments (2, which None means), or
+            weights too (3).
+    """
+
+    strategy: Literal["ddp", "fsdp2", "deepspeed"] = "ddp"
+    zero_stage: Literal[2, 3] | None = None
+
+    @field_validator("zero_stage")
+    @classmethod
+    def _check_stage(cls, stage: int | None, info: ValidationInfo) -> int | None:
+        """Stop where a stage would do nothing."""
+        if stage is not None and info.data.get("strategy") != "deepspeed":
+            raise ValueError("only strategy=deepspeed has stages. Leave it out")
+        return stage
+
+
 class TrainConfig(Strict):
     """One training run.
 
     Attributes:
         precision: What matrix products are computed in. `auto` takes bfloat16 where the device
             has instructions for it: a CPU without them is hundreds of times slower in it.
+        keep_checkpoints: How many of the last checkpoints are kept. Where the newest is damaged,
+            a run goes on from the one before.
     """
 
     output: Path
@@ -170,10 +194,12 @@ class TrainConfig(Strict):
     objective: Annotated[ObjectiveConfig, Field(discriminator="name")]
     optim: OptimConfig
     freeze: FreezeConfig = FreezeConfig()
+    parallel: ParallelConfig = ParallelConfig()
     precision: Literal["auto", "float32", "bfloat16"] = "bfloat16"
     weights_dtype: Literal["float32", "float16"] = "float32"
     seed: int = 42
     validate_every: PositiveInt = 1000
     save_every: PositiveInt = 1000
+    keep_checkpoints: PositiveInt = 2
     log_every: PositiveInt = 20
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from visreward.training.config import TrainConfig
+from visreward.training.storage import write_text
 
 LOG = "log.jsonl"
 Shown = Callable[[int, int], None]
@@ -147,13 +148,15 @@ class Journal:
 
 
 def _keep_until(log: Path, last_step: int) -> None:
-    """Take the lines of later steps, and a last line that was cut, out of a log."""
+    """Take the lines of later steps, and lines that were cut, out of a log."""
     if not log.is_file():
         return
-    lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
-    kept = [line for line in whole if json.loads(line)["step"] <= last_step]
-    log.write_text("".join(kept), encoding="utf-8")
+    kept = []
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        with suppress(ValueError):
+            if line.endswith("\n") and json.loads(line)["step"] <= last_step:
+                kept.append(line)
+    write_text(log, "".join(kept))
 
 
 def say(console: Console, text: str) -> None:

@@ -28,9 +28,6 @@ from visreward.models.vlm.reward import VLMReward
 from visreward.training.batches import Batch, prompt_ids
 from visreward.training.objective_config import ContrastiveConfig, ICTConfig
 
-PROMPT_GROUPS = 4
-"""Into how many groups of like length the prompts of a batch are cut."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class StepOutput:
@@ -57,9 +54,23 @@ class Objective(nn.Module, abc.ABC):
     def forward(self, batch: Batch) -> StepOutput:
         """Return loss and accuracy of one batch."""
 
+    def counts(self, batch: Batch) -> dict[str, int]:  # noqa: ARG002
+        """Return over how many things each term of the loss is a mean, by name.
+
+        Of terms that are not named, all parts of a step count alike.
+        """
+        return {}
+
     @abc.abstractmethod
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         """Return (B,) indicators in [0, 1] by metric name; the trainer averages them."""
+
+    @abc.abstractmethod
+    def pass_once(self) -> None:
+        """Run every layer once in a forward pass, whatever the batch.
+
+        Processes that share the weights of a layer have to run it equally often.
+        """
 
     def after_step(self) -> None:
         """Keep parameters in their allowed range after an optimizer step."""
@@ -82,15 +93,25 @@ class VLMObjective(Objective):
         super().__init__()
         self.model = model
 
+    def pass_once(self) -> None:
+        """Send all images of a batch, and all its tokens, through their towers together."""
+        self.model.pass_once()
+
 
 class CLIPObjective(Objective):
     """An objective of a model with an image and, mostly, a text tower."""
 
     model: CLIPRewardModel
+    prompt_groups = 4
+    """Into how many groups of like length the prompts of a batch are cut, at most."""
 
     def __init__(self, model: CLIPRewardModel) -> None:
         super().__init__()
         self.model = model
+
+    def pass_once(self) -> None:
+        """Send all prompts of a batch through the text tower together."""
+        self.prompt_groups = 1
 
     def unit_images(self, pixels: Tensor) -> Tensor:
         """Return (B, N, D) float32 normalised image features of (B, N, 3, H, W) pixels."""
@@ -104,7 +125,7 @@ class CLIPObjective(Objective):
         Short and long prompts go through the tower apart, so that little padding is computed.
         """
         distinct = sorted(dict.fromkeys(prompts), key=len)
-        size = -(-len(distinct) // PROMPT_GROUPS)
+        size = -(-len(distinct) // self.prompt_groups)
         parts = [distinct[start : start + size] for start in range(0, len(distinct), size)]
         features = torch.cat([self.model.encode_prompts(part)[0] for part in parts])
         numbers = {prompt: number for number, prompt in enumerate(distinct)}

@@ -30,6 +30,7 @@ from visreward.training.questions import (
     questions_of,
     rival_prompts,
 )
+from visreward.training.step_shares import count_comparisons
 
 
 class PairwiseObjective(VLMObjective):
@@ -57,10 +58,11 @@ class PairwiseObjective(VLMObjective):
         logits = reading.logits[:num_images]
         fused = self.model.fuse(logits)
         overall = [question.known.overall for question in questions]
-        loss = self.config.overall_weight * self._loss(fused, overall)
+        loss = self.config.overall_weight * batch.share("overall") * self._loss(fused, overall)
         for number in range(num_dimensions(questions)):
             ratings = [question.ratings(number) for question in questions]
-            loss = loss + self.config.dimension_weight * self._loss(logits[:, number], ratings)
+            weight = self.config.dimension_weight * batch.share(f"dimension {number}")
+            loss = loss + weight * self._loss(logits[:, number], ratings)
         if self.config.other_prompt_weight > 0:
             pairs = torch.tensor(
                 [(image, num_images + number) for number, (image, _) in enumerate(others)]
@@ -68,15 +70,20 @@ class PairwiseObjective(VLMObjective):
                 dtype=torch.int64,
             ).view(-1, 2)
             prompted = self._pair_loss(reading.logits[:, 0], pairs)
-            loss = loss + self.config.other_prompt_weight * prompted
+            weight = self.config.other_prompt_weight * batch.share("other prompt")
+            loss = loss + weight * prompted
         if has_blank:
             loss = loss + self.config.blank_weight * self._blank_loss(reading.logits, questions[0])
         for number, states in reading.states.items():
             spoken = self._language_loss(states, lined_up.sequences[number])
-            loss = loss + self.config.language_weight / len(said) * spoken
-        return StepOutput(
-            loss=loss, accuracy=_accuracy(fused[:, 0].detach(), ordered_pairs(overall))
-        )
+            weight = self.config.language_weight * batch.share("language")
+            loss = loss + weight / len(said) * spoken
+        accuracy = _accuracy(fused[:, 0].detach(), ordered_pairs(overall))
+        return StepOutput(loss=loss, accuracy=accuracy * batch.share("accuracy"))
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """Return over how many comparisons each term of the loss is a mean."""
+        return count_comparisons(questions_of(batch.rows), self.config)
 
     def _loss(self, logits: Tensor, ratings: Sequence[Sequence[float]]) -> Tensor:
         """Return the loss of the images of all rows by the ratings of each row."""
