@@ -26,7 +26,7 @@ def test_stop_signals_note_the_first_and_give_the_handlers_back(number: int) -> 
 
 
 def test_stop_signals_second_interrupt_stops_at_once_when_it_is_meant() -> None:
-    with StopSignals([].append) as signals:
+    with StopSignals(list[str]().append) as signals:
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
         assert signals.asked == signal.SIGINT
@@ -41,7 +41,7 @@ def test_stop_signals_in_another_thread_change_nothing() -> None:
     seen: list[object] = []
 
     def enter() -> None:
-        with StopSignals([].append):
+        with StopSignals(list[str]().append):
             seen.extend(signal.getsignal(each) for each in SIGNALS)
 
     thread = threading.Thread(target=enter)

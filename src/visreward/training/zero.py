@@ -102,8 +102,22 @@ class ZeroState(TrainState):
         order: list[nn.Parameter],
     ) -> None:
         super().__init__(module=module, optimizer=optimizer)
-        self.engine = engine
         self.order = order
+        zero = engine.optimizer
+        shares_weights = engine.zero_optimization_stage() == 3
+        self._flat: list[Tensor] = (
+            zero.fp32_partitioned_groups_flat
+            if shares_weights
+            else zero.single_partition_of_fp32_groups
+        )
+        # Stage 2 looks for the moments of all groups when the first one has them.
+        for flat in self._flat:
+            optimizer.state[flat] = {
+                STEP: torch.zeros((), device=flat.device),
+                **{name: torch.zeros_like(flat) for name in MOMENTS},
+            }
+        if not shares_weights:
+            zero._lazy_init_hp_params_optimizer_state()
 
     def weights_of(self, module: nn.Module) -> dict[str, Tensor]:
         """Return a module's state by name, whole and on the CPU, one tensor at a time."""
@@ -137,24 +151,9 @@ class ZeroState(TrainState):
         """Give each process its part of the moments."""
         from deepspeed.utils import safe_set_full_optimizer_state
 
-        if not moments:
-            return
-        zero = self.engine.optimizer
-        has_weights = self.engine.zero_optimization_stage() == 3
-        flat_parts = (
-            zero.fp32_partitioned_groups_flat
-            if has_weights
-            else zero.single_partition_of_fp32_groups
-        )
-        for flat in flat_parts:
-            zero.optimizer.state[flat] = {
-                STEP: torch.tensor(float(self.step)),
-                **{name: torch.zeros_like(flat) for name in MOMENTS},
-            }
-        if not has_weights:
-            # Stage 2 finds a parameter's part of the moments by links, which it makes after a step.
-            zero._lazy_init_hp_params_optimizer_state()
+        for flat in self._flat:
+            self.optimizer.state[flat][STEP].fill_(self.step)
         for index, values in moments.items():
+            parameter = self.order[index]
             for name in MOMENTS:
-                value = values[name].to(self.engine.device)
-                safe_set_full_optimizer_state(self.order[index], value, name)
+                safe_set_full_optimizer_state(parameter, values[name].to(parameter.device), name)
