@@ -160,7 +160,7 @@ def _reason(error: Exception) -> str:
 
 
 def _read(place: Path) -> Checkpoint:
-    figures: dict[str, Any] = json.loads((place / FIGURES).read_text(encoding="utf-8"))
+    figures: Any = json.loads((place / FIGURES).read_text(encoding="utf-8"))  # whatever is there
     if not isinstance(figures, dict):
         raise TypeError(f"{FIGURES} holds a {type(figures).__name__}")
     # Versions before this one kept no digests.
