@@ -22,6 +22,8 @@ BUILTIN_PARENTS: dict[str, type[Exception]] = {
     "UnsafePickleError": RuntimeError,
     "ModelNotFoundError": OSError,
     "NonFiniteError": ArithmeticError,
+    "StorageError": OSError,
+    "StoppedError": InterruptedError,
     "MissingExtraError": ImportError,
 }
 

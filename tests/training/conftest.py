@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -243,6 +245,42 @@ def edit_recipe(edits: Path, pick_high: Path, tmp_path: Path) -> Callable[..., T
         return parse_config(merged(values, sections))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def recipe_values(edits: Path, captions: Path) -> Callable[[str], dict[str, Any]]:
+    """Return a function that makes values of a recipe without dropout and batch statistics.
+
+    `edits` is a vision-language model with pairs, `captions` a CLIP model.
+    """
+
+    def make(kind: str) -> dict[str, Any]:
+        if kind == "edits":
+            text = (Path(__file__).parent / "tiny_edits.yaml").read_text(encoding="utf-8")
+            values: dict[str, Any] = yaml.safe_load(text)
+            values["data"]["path"] = str(edits)
+            return values
+        config = build_recipe("clipscore", folder=captions, output=Path("run"))
+        values = config.model_dump(mode="json")
+        values["model"] = model_values("clipscore", stem=False)
+        return values
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def train_server() -> Iterator[Any]:
+    """Return what starts `visreward train` as processes; see train_server.py."""
+    spec = importlib.util.spec_from_file_location(
+        "train_server", Path(__file__).with_name("train_server.py")
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    with module.TrainServer() as server:
+        yield server
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from PIL import Image
 from visreward.core.types import Sample, Score
 from visreward.losses.bradley_terry import bradley_terry_loss
 from visreward.models.vlm.reward import VLMReward
+from visreward.training.batches import readable
 from visreward.training.build import build_model
 from visreward.training.config import TrainConfig
 from visreward.training.feeds import Feed
@@ -53,18 +54,17 @@ def test_blank_picture_loses_to_every_image_of_the_first_row(
         losses.append(PairwiseObjective(model, config)(batch).loss.item())
     row = batch.rows[0]
     blank = tmp_path / "blank.png"
-    with Image.open(row.images[0]) as image:
+    source, *edited = (readable(image) for image in row.files)
+    assert isinstance(source, Path)
+    with Image.open(source) as image:
         Image.new("RGB", image.size, drawn_colour(seed)).save(blank)
-    *edited, worst = (
-        values(
-            model.score([Sample(prompt=row.prompts[0], image=image, source_image=row.sources[0])])[
-                0
-            ]
-        )
-        for image in (*row.images, blank)
-    )
-    chosen = torch.tensor(edited).flatten()
-    rejected = torch.tensor(worst).repeat(len(edited))
+    samples = [
+        Sample(prompt=row.prompts[0], image=image, source_image=source)
+        for image in (*edited, blank)
+    ]
+    *others, worst = map(values, model.score(samples))
+    chosen = torch.tensor(others).flatten()
+    rejected = torch.tensor(worst).repeat(len(others))
     expected = bradley_terry_loss(score_chosen=chosen, score_rejected=rejected).item()
     assert losses[0] - losses[1] == pytest.approx(WEIGHT * expected, abs=1e-5)
 

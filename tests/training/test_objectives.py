@@ -19,7 +19,7 @@ from visreward.losses.ict import ContainmentTargets, TripletFeatures, ict_loss, 
 from visreward.losses.margin import hp_loss, ict_hp_loss
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
-from visreward.training.batches import Batch
+from visreward.training.batches import Batch, readable
 from visreward.training.feeds import Feed
 from visreward.training.freeze_config import FreezeConfig
 from visreward.training.freezing import freeze
@@ -56,7 +56,7 @@ def unit_texts(model: CLIPRewardModel, prompts: list[str]) -> Tensor:
 def public_scores(model: CLIPRewardModel, feed: Feed, rows: list[int], kind: int) -> Tensor:
     """Return the scores that users see, (B, 3), under the basic (0) or refined (1) prompt."""
     samples = [
-        Sample(prompt=feed.rows[row].prompts[kind], image=image)
+        Sample(prompt=feed.rows[row].prompts[kind], image=readable(image))
         for row in rows
         for image in feed.rows[row].images
     ]

@@ -16,8 +16,8 @@ from visreward.training.config import TrainConfig
 from visreward.training.feeds import Feed
 from visreward.training.frozen import ICT_SCORES
 from visreward.training.preparation import Preparation
+from visreward.training.processes import make_accelerator
 from visreward.training.reading import read_rows
-from visreward.training.trainer import make_accelerator
 
 MakeRecipe = Callable[..., TrainConfig]
 MakeModel = Callable[..., CLIPRewardModel]

@@ -22,7 +22,8 @@ from visreward.training.feeds import Feed
 from visreward.training.frozen import ICT_SCORES
 from visreward.training.hp_objective import HPObjective
 from visreward.training.objective_config import HPConfig
-from visreward.training.trainer import Trainer, make_accelerator, with_precision
+from visreward.training.processes import make_accelerator, with_precision
+from visreward.training.trainer import Trainer
 
 MakeRecipe = Callable[..., TrainConfig]
 MakeModel = Callable[..., CLIPRewardModel]
@@ -94,14 +95,31 @@ def test_step_clips_the_gradient_and_reports_its_norm_before(make_trainer: MakeT
     assert norm(clipped) == pytest.approx(1e-3, rel=1e-2)
 
 
-def test_step_with_a_bad_part_names_its_rows_only(make_trainer: MakeTrainer) -> None:
+def test_step_with_a_bad_sample_names_it_alone_with_its_files(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(accumulation=2)
+    before = {name: value.clone() for name, value in trainer.objective.state_dict().items()}
     scores = torch.rand(24, 3)
-    scores[trainer.train_feed.row_ids(0)[4]] = float("nan")
+    row = trainer.train_feed.row_ids(0)[4]
+    scores[row] = float("nan")
     trainer.train_feed.extra[ICT_SCORES] = scores
-    rows = trainer.train_feed.row_ids(0)[3:]
-    with pytest.raises(NonFiniteError, match=re.escape(f"is nan at step 1, rows {rows}.")):
+    easy, refined = "pick_easy_img/train", "pick_refine_img/train"
+    named = f"row {row} ({easy}/{row}_0.png, {easy}/{row}_1.png, {refined}/{row}.png)."
+    with pytest.raises(NonFiniteError, match=re.escape(f"is nan at step 1, {named} No step was")):
         trainer._step(trainer.train_feed[0])
+    assert trainer.state.step == 0
+    assert all(torch.equal(before[name], v) for name, v in trainer.objective.state_dict().items())
+
+
+def test_step_with_a_bad_gradient_alone_names_all_its_rows(
+    make_trainer: MakeTrainer,
+) -> None:
+    trainer = make_trainer()
+    weight = next(p for p in trainer.objective.parameters() if p.requires_grad)
+    weight.register_hook(lambda gradient: gradient * float("inf"))
+    rows = trainer.train_feed.row_ids(0)
+    with pytest.raises(NonFiniteError) as raised:
+        trainer._step(trainer.train_feed[0])
+    assert [f" {row} (pick" in str(raised.value) for row in rows] == [True] * 6
 
 
 def test_trainer_batch_that_cannot_be_shared_is_refused(make_trainer: MakeTrainer) -> None:
@@ -133,7 +151,7 @@ def test_accelerator_changes_its_precision_within_one_process(recipe: MakeRecipe
 def test_precision_auto_follows_the_device(
     recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, native: bool, decided: str
 ) -> None:
-    monkeypatch.setattr("visreward.training.trainer.is_native", lambda dtype, device: native)
+    monkeypatch.setattr("visreward.training.processes.is_native", lambda dtype, device: native)
     assert with_precision(recipe("hp", precision="auto")).precision == decided
     for asked in ("float32", "bfloat16"):
         assert with_precision(recipe("hp", precision=asked)).precision == asked
@@ -143,7 +161,7 @@ def test_accelerator_sharded_by_the_launcher_is_refused(
     recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Accelerator, "distributed_type", DistributedType.FSDP)
-    with pytest.raises(UsageError, match=r"FSDP, which shards the model.*--multi_gpu"):
+    with pytest.raises(UsageError, match=r"asks for FSDP, but the recipe.*strategy=fsdp2"):
         make_accelerator(recipe("hp"))
 
 

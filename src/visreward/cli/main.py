@@ -45,13 +45,14 @@ class LazyGroup(TyperGroup):
         return name, load_command(name), rest
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
-        """Run a command; an error that stops it becomes one sentence and exit status 2."""
+        """Run a command; an error that stops it becomes one sentence and its exit status."""
         from visreward.core.errors import VisrewardError
 
         try:
             return super().invoke(ctx)
         except VisrewardError as error:
             show_error(str(error))
+            raise typer.Exit(error.exit_status) from None
         except OSError as error:
             # Without a file name it is no file's fault, such as a closed pipe.
             if error.filename is None:
@@ -116,5 +117,9 @@ for _name, _command in COMMANDS.items():
 
 
 def run() -> None:
-    """Run the command line and exit: 0 done, 1 some items failed, 2 the run could not go on."""
+    """Run the command line and exit.
+
+    0 done, 1 some items failed, 2 the run could not go on, 130 or 143 a training stopped at SIGINT
+    or SIGTERM with its state saved.
+    """
     app()

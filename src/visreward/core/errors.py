@@ -12,6 +12,8 @@ VisrewardError
 │   └── UnsafePickleError                a pickle holds more than plain data
 ├── ModelNotFoundError (OSError)         a model's files are not at hand
 ├── NonFiniteError (ArithmeticError)     NaN or infinity in a score or a loss
+├── StorageError (OSError)               a disk is full or takes no more
+├── StoppedError (InterruptedError)      a signal asked a run to stop, and it saved its state
 └── MissingExtraError (ImportError)      an optional package is not installed
 
 Every message has three parts: what was wrong, the value seen, what to do next.
@@ -21,7 +23,13 @@ from __future__ import annotations
 
 
 class VisrewardError(Exception):
-    """Base of every error that visreward raises on purpose."""
+    """Base of every error that visreward raises on purpose.
+
+    Attributes:
+        exit_status: What the command line ends with.
+    """
+
+    exit_status = 2
 
     def __str__(self) -> str:
         """Return the message itself, also where a builtin parent would quote it."""
@@ -70,6 +78,17 @@ class ModelNotFoundError(VisrewardError, OSError):
 
 class NonFiniteError(VisrewardError, ArithmeticError):
     """A score or a loss is NaN or infinite."""
+
+
+class StorageError(VisrewardError, OSError):
+    """A disk is full, or takes no more for another reason."""
+
+
+class StoppedError(VisrewardError, InterruptedError):
+    """A signal asked a run to stop; its state is saved.
+
+    The exit status is the signal's number plus 128, as shells and schedulers know it.
+    """
 
 
 class MissingExtraError(VisrewardError, ImportError):

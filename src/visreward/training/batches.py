@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -31,6 +31,13 @@ def readable(image: ImageFile) -> Path | bytes:
         DataError: if a table does not hold it.
     """
     return image if isinstance(image, Path) else image.read().data
+
+
+def name_below(image: ImageFile, root: Path) -> str:
+    """Return the name of an image, of a file without the folder that holds the data set."""
+    if not isinstance(image, Path):
+        return str(image)
+    return image.relative_to(root).as_posix() if image.is_relative_to(root) else image.as_posix()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +132,8 @@ class Batch:
         targets: Labels of triplets, (B,) float32 each, or None.
         extra: What an objective computed once for each row, by name, B first.
         skipped: Rows that belong here but could not be read, and why.
+        shares: By how much each term of a loss is multiplied, as `step_shares` says; 1 where it
+            is not named.
     """
 
     row_ids: Tensor
@@ -134,6 +143,7 @@ class Batch:
     targets: ContainmentTargets | None = None
     extra: dict[str, Tensor] = field(default_factory=dict)
     skipped: dict[int, str] = field(default_factory=dict)
+    shares: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def prompts(self) -> tuple[tuple[str, ...], ...]:
@@ -144,6 +154,10 @@ class Batch:
     def num_images(self) -> int:
         """Return how many image files the rows have, sources included."""
         return sum(len(row.files) for row in self.rows)
+
+    def share(self, term: str) -> float:
+        """Return by how much a term of the loss is multiplied."""
+        return self.shares.get(term, 1.0)
 
     def stacked(self) -> Tensor:
         """Return (B, N, 3, H, W) uint8 pixels of rows whose images are alike in number and size."""

@@ -5,13 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
 from visreward.core.types import Fidelity
 from visreward.models.heads import Fusion, Pooling
@@ -188,6 +182,28 @@ class DataConfig(Strict):
         return (self.path if self.path.is_dir() else self.path.parent) / ".cache"
 
 
+class ParallelConfig(Strict):
+    """How several processes share one model.
+
+    Attributes:
+        strategy: `ddp`: each has all weights. `fsdp2`: each has a part of every weight, its
+            gradient and its moments. `deepspeed`: ZeRO.
+        zero_stage: What DeepSpeed shares out: gradients and moments (2, which None means), or
+            weights too (3).
+    """
+
+    strategy: Literal["ddp", "fsdp2", "deepspeed"] = "ddp"
+    zero_stage: Literal[2, 3] | None = None
+
+    @field_validator("zero_stage")
+    @classmethod
+    def _check_stage(cls, stage: int | None, info: ValidationInfo) -> int | None:
+        """Stop where a stage would do nothing."""
+        if stage is not None and info.data.get("strategy") != "deepspeed":
+            raise ValueError("only strategy=deepspeed has stages. Leave it out")
+        return stage
+
+
 class TrainConfig(Strict):
     """One training run.
 
@@ -202,6 +218,8 @@ class TrainConfig(Strict):
         save_every: Steps between checkpoints.
         save_every_epochs: The same as a share of an epoch, instead of steps.
         wandb_project: Also write to this project of Weights & Biases; None does not.
+        keep_checkpoints: How many of the last checkpoints are kept. Where the newest is damaged,
+            a run goes on from the one before.
     """
 
     output: Path
@@ -211,6 +229,7 @@ class TrainConfig(Strict):
     optim: OptimConfig
     freeze: FreezeConfig = FreezeConfig()
     lora: LoRAConfig | None = None
+    parallel: ParallelConfig = ParallelConfig()
     precision: Literal["auto", "float32", "bfloat16"] = "bfloat16"
     weights_dtype: Literal["float32", "float16"] = "float32"
     checkpointing: Checkpointing = "none"
@@ -219,6 +238,7 @@ class TrainConfig(Strict):
     validate_every_epochs: PositiveFloat | None = None
     save_every: PositiveInt = 1000
     save_every_epochs: PositiveFloat | None = None
+    keep_checkpoints: PositiveInt = 2
     log_every: PositiveInt = 20
     device: Literal["auto", "cpu", "cuda"] = "auto"
     wandb_project: str | None = None

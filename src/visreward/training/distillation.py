@@ -56,7 +56,18 @@ class DistillationObjective(VLMObjective):
         """Return the mean squared error, and the share of the targets' variance explained."""
         predicted, wanted = self._both(batch)
         loss = functional.mse_loss(predicted, wanted)
-        return StepOutput(loss=loss, accuracy=(1 - loss.detach()).clamp(min=0))
+        share = batch.share("cells")
+        return StepOutput(loss=loss * share, accuracy=(1 - loss.detach()).clamp(min=0) * share)
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """Return how many cells of images the loss is a mean over."""
+        assert batch.pixels is not None, "a vision tower is trained on pixels"
+        grids = [
+            self.model.inputs.placed(0, image.shape[1:]).grid
+            for row in batch.pixels
+            for image in row
+        ]
+        return {"cells": sum(height * width for height, width in grids)}
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         """Return the share of the targets' variance explained, the same for all rows."""

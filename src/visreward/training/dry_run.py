@@ -27,11 +27,11 @@ from visreward.training.optim import count_parameters
 from visreward.training.pairs import ordered_pairs
 from visreward.training.pairwise_objective import row_sequences
 from visreward.training.pixels import pixel_reader
+from visreward.training.processes import with_precision
 from visreward.training.questions import questions_of
 from visreward.training.reading import read_splits
 from visreward.training.schedule import with_steps
 from visreward.training.trained_model import trained_model
-from visreward.training.trainer import with_precision
 
 NUM_SAMPLED: Final = 64
 """How many rows tokens are counted on."""
@@ -205,8 +205,8 @@ def _towers(model: CLIPRewardModel | VLMReward, batch: Batch) -> list[tuple[nn.M
 
 def _layers(tower: nn.Module) -> list[nn.Module]:
     """Return the blocks of a tower: its longest list of modules."""
-    lists = [each for each in tower.modules() if isinstance(each, nn.ModuleList)]
-    return list(max(lists, key=nn.ModuleList.__len__))
+    lists = [list(each) for each in tower.modules() if isinstance(each, nn.ModuleList)]
+    return max(lists, key=len)
 
 
 def _table(title: str) -> Table:

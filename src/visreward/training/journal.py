@@ -6,7 +6,7 @@ import json
 import resource
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -24,6 +24,7 @@ from rich.progress import (
 
 from visreward.training.config import TrainConfig
 from visreward.training.objectives import StepOutput
+from visreward.training.storage import write_text
 from visreward.training.tracking import Tracker, open_trackers
 
 LOG = "log.jsonl"
@@ -126,7 +127,7 @@ class Journal:
         known = self._seconds
         self._seconds = seconds if known is None else 0.9 * known + 0.1 * seconds
         figures = {"loss": float(output.loss), "accuracy": float(output.accuracy)}
-        if output.margin is not None and not output.margin.isnan():
+        if output.margin is not None and output.num_pairs:
             figures["margin"] = float(output.margin)
         figures |= {
             "learning_rate": learning_rate,
@@ -174,13 +175,15 @@ def memory_gb() -> float:
 
 
 def _keep_until(log: Path, last_step: int) -> None:
-    """Take the lines of later steps, and a last line that was cut, out of a log."""
+    """Take the lines of later steps, and lines that were cut, out of a log."""
     if not log.is_file():
         return
-    lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
-    kept = [line for line in whole if json.loads(line)["step"] <= last_step]
-    log.write_text("".join(kept), encoding="utf-8")
+    kept = []
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        with suppress(ValueError):
+            if line.endswith("\n") and json.loads(line)["step"] <= last_step:
+                kept.append(line)
+    write_text(log, "".join(kept))
 
 
 def say(console: Console, text: str) -> None:

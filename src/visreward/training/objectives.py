@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -30,9 +31,6 @@ from visreward.models.vlm.reward import VLMReward
 from visreward.training.batches import Batch, prompt_ids
 from visreward.training.objective_config import ContrastiveConfig, ICTConfig
 
-PROMPT_GROUPS = 4
-"""Into how many groups of like length the prompts of a batch are cut."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class StepOutput:
@@ -41,8 +39,8 @@ class StepOutput:
     Attributes:
         loss: Scalar float32, differentiable.
         accuracy: Share of right comparisons among this batch, a number.
-        margin: Mean difference of the scores of chosen and rejected images; NaN where none were
-            compared, None where the objective compares none.
+        margin: Mean difference of the scores of chosen and rejected images; None where the
+            objective compares none.
         num_pairs: How many pairs of images the batch compares.
     """
 
@@ -58,9 +56,15 @@ class StepOutput:
         return cls(
             loss=torch.stack([part.loss.detach() for part in parts]).mean(),
             accuracy=torch.stack([part.accuracy for part in parts]).mean(),
-            margin=torch.stack(margins).nanmean() if margins else None,
+            margin=torch.stack(margins).mean() if margins else None,
             num_pairs=sum(part.num_pairs for part in parts),
         )
+
+    def over_processes(self, accelerator: Accelerator) -> StepOutput:
+        """Return the mean over all processes, all of which have to call this."""
+        figures = [self.loss, self.accuracy, *([] if self.margin is None else [self.margin])]
+        loss, accuracy, *margin = accelerator.reduce(torch.stack(figures), "mean").unbind()
+        return replace(self, loss=loss, accuracy=accuracy, margin=margin[0] if margin else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +87,13 @@ class Objective(nn.Module, abc.ABC):
     def forward(self, batch: Batch) -> StepOutput:
         """Return loss and accuracy of one batch."""
 
+    def counts(self, batch: Batch) -> dict[str, int]:  # noqa: ARG002
+        """Return over how many things each term of the loss is a mean, by name.
+
+        Of terms that are not named, all parts of a step count alike.
+        """
+        return {}
+
     @abc.abstractmethod
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         """Return (B,) figures by metric name; the trainer averages those that are not NaN."""
@@ -90,6 +101,13 @@ class Objective(nn.Module, abc.ABC):
     def shown_scores(self, batch: Batch) -> list[list[ShownScore]]:  # noqa: ARG002
         """Return the score of each image of each row, for pictures of validation; or nothing."""
         return []
+
+    @abc.abstractmethod
+    def pass_once(self) -> None:
+        """Run every layer once in a forward pass, whatever the batch.
+
+        Processes that share the weights of a layer have to run it equally often.
+        """
 
     def after_step(self) -> None:
         """Keep parameters in their allowed range after an optimizer step."""
@@ -119,15 +137,25 @@ class VLMObjective(Objective):
         super().__init__()
         self.model = model
 
+    def pass_once(self) -> None:
+        """Send all images of a batch, and all its tokens, through their towers together."""
+        self.model.pass_once()
+
 
 class CLIPObjective(Objective):
     """An objective of a model with an image and, mostly, a text tower."""
 
     model: CLIPRewardModel
+    prompt_groups = 4
+    """Into how many groups of like length the prompts of a batch are cut, at most."""
 
     def __init__(self, model: CLIPRewardModel) -> None:
         super().__init__()
         self.model = model
+
+    def pass_once(self) -> None:
+        """Send all prompts of a batch through the text tower together."""
+        self.prompt_groups = 1
 
     def unit_images(self, pixels: Tensor) -> Tensor:
         """Return (B, N, D) float32 normalised image features of (B, N, 3, H, W) pixels."""
@@ -141,7 +169,7 @@ class CLIPObjective(Objective):
         Short and long prompts go through the tower apart, so that little padding is computed.
         """
         distinct = sorted(dict.fromkeys(prompts), key=len)
-        size = -(-len(distinct) // PROMPT_GROUPS)
+        size = -(-len(distinct) // self.prompt_groups)
         parts = [distinct[start : start + size] for start in range(0, len(distinct), size)]
         features = torch.cat([self.model.encode_prompts(part)[0] for part in parts])
         numbers = {prompt: number for number, prompt in enumerate(distinct)}

@@ -28,6 +28,7 @@ from visreward.training.questions import (
     questions_of,
     rival_prompts,
 )
+from visreward.training.step_shares import count_comparisons
 
 
 class PairwiseObjective(VLMObjective):
@@ -58,11 +59,13 @@ class PairwiseObjective(VLMObjective):
         overall = [question.known.overall for question in questions]
         votes = [question.known.votes for question in questions]
         of_ratings = self.pairwise_loss.of_ratings
-        loss = self.config.overall_weight * of_ratings(fused, overall, votes=votes)
+        weight = self.config.overall_weight * batch.share("overall")
+        loss = weight * of_ratings(fused, overall, votes=votes)
         for number in range(num_dimensions(questions)):
             ratings = [question.ratings(number) for question in questions]
             rated = of_ratings(logits[:, number], ratings, votes=[()] * len(questions))
-            loss = loss + self.config.dimension_weight * rated
+            weight = self.config.dimension_weight * batch.share(f"dimension {number}")
+            loss = loss + weight * rated
         if self.config.other_prompt_weight > 0:
             pairs = torch.tensor(
                 [(image, num_images + number) for number, (image, _) in enumerate(others)]
@@ -70,19 +73,26 @@ class PairwiseObjective(VLMObjective):
                 dtype=torch.int64,
             ).view(-1, 2)
             prompted = self.pairwise_loss.of_pairs(reading.logits[:, 0], pairs)
-            loss = loss + self.config.other_prompt_weight * prompted
+            weight = self.config.other_prompt_weight * batch.share("other prompt")
+            loss = loss + weight * prompted
         if has_blank:
             loss = loss + self.config.blank_weight * self._blank_loss(reading.logits, questions[0])
         for number, states in reading.states.items():
             spoken = self._language_loss(states, lined_up.sequences[number])
-            loss = loss + self.config.language_weight / len(said) * spoken
+            weight = self.config.language_weight * batch.share("language")
+            loss = loss + weight / len(said) * spoken
         gaps = _gaps(fused[:, 0].detach(), ordered_pairs(overall))
+        share = batch.share("accuracy")
         return StepOutput(
             loss=loss,
-            accuracy=_share_right(gaps).nan_to_num(nan=1.0),
-            margin=gaps.mean(),
+            accuracy=_share_right(gaps).nan_to_num(nan=1.0) * share,
+            margin=gaps.mean().nan_to_num(nan=0.0) * share,
             num_pairs=len(gaps),
         )
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """Return over how many comparisons each term of the loss is a mean."""
+        return count_comparisons(questions_of(batch.rows), self.config)
 
     def _blank_loss(self, logits: Tensor, question: Question) -> Tensor:
         """Return the loss of the images of a comparison against a blank one, the last of all.

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import platform
 import time
-from importlib.metadata import version
-from typing import Any
 
-import yaml
 from accelerate import Accelerator
 from rich.console import Console
 
-from visreward import __version__
 from visreward.core.errors import DataError, UsageError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.models.loading import load_model
 from visreward.models.vlm.reward import VLMReward
 from visreward.training.card import RunResult, write_card
-from visreward.training.checkpoint import find_checkpoint
 from visreward.training.config import TrainConfig
 from visreward.training.distillation import DistillationObjective
 from visreward.training.feeds import Feed
+from visreward.training.fingerprint import rows_fingerprint
 from visreward.training.fitting_parts import check_parts, wanted_rows
 from visreward.training.freezing import frozen_vision_layers
 from visreward.training.hp_objective import HPObjective
+from visreward.training.keeper import storing_run
 from visreward.training.objective_config import (
     ContrastiveConfig,
     DistillationConfig,
@@ -36,30 +31,20 @@ from visreward.training.objective_config import (
 from visreward.training.objectives import ContrastiveObjective, ICTObjective, Objective
 from visreward.training.pairwise_objective import PairwiseObjective
 from visreward.training.preparation import Preparation
+from visreward.training.processes import make_accelerator, with_precision
 from visreward.training.reading import read_splits
+from visreward.training.record import (
+    record,
+    refuse_other_rows,
+    refuse_other_run,
+    versions,
+    write_json,
+)
 from visreward.training.rows import Rows
 from visreward.training.schedule import with_steps
 from visreward.training.summary import RunSummary, say_summary
 from visreward.training.trained_model import trained_model
-from visreward.training.trainer import Trainer, make_accelerator, with_precision
-
-MAY_CHANGE = frozenset(
-    {
-        "output",
-        "device",
-        "optim.steps",
-        "optim.epochs",
-        "checkpointing",
-        "data.num_workers",
-        "log_every",
-        "save_every",
-        "save_every_epochs",
-        "validate_every",
-        "wandb_project",
-        "validate_every_epochs",
-    }
-)
-"""Settings in which a resumed run may differ from the one that it goes on with."""
+from visreward.training.trainer import Trainer
 
 
 def train(
@@ -68,9 +53,9 @@ def train(
     """Run a configuration, from its last checkpoint if it has one.
 
     Writes into `config.output`: `recipe.yaml`, `versions.json`, `log.jsonl`, `tensorboard/`, the
-    checkpoint `last/`, the best model so far in `best/`, the finished model with its card in
-    `model/`, `metrics.json`, in `skipped.json` which rows could not be read, and at each
-    validation `curves.png` and `validation.html`.
+    last checkpoints in `checkpoints/`, the best model so far in `best/`, the finished model with
+    its card in `model/`, `metrics.json`, in `skipped.json` which rows could not be read, and at
+    each validation `curves.png` and `validation.html`.
 
     Args:
         config: What to train.
@@ -82,17 +67,25 @@ def train(
 
     Raises:
         UsageError: if parts of the configuration contradict each other, or the output folder
-            holds another run.
+            holds another run or one on other rows.
         DataError: if the data cannot be used.
         NonFiniteError: if a loss or gradient is not finite.
+        StorageError: if the disk takes no more; the last checkpoint is intact.
+        StoppedError: if SIGTERM or SIGINT asked for it; the state is saved.
+        UnsafePickleError: if a pickle lies where checkpoints are.
     """
     console = console or Console(stderr=True)
     config = with_precision(config)
     check_parts(config)
-    _refuse_other_run(config)
+    refuse_other_run(config)
     accelerator = make_accelerator(config)
     splits = read_splits(config.data, wanted=wanted_rows(config.objective))
     train_rows, validation_rows = splits.train, splits.validation
+    fingerprints = {
+        split: rows_fingerprint(rows, config.data.path)
+        for split, rows in (("train", train_rows), ("val", validation_rows))
+    }
+    refuse_other_rows(config, fingerprints)
     if isinstance(config.objective, ICTConfig):
         _require_labels(config, train_rows)
     frozen = _frozen_models(config, accelerator)
@@ -100,7 +93,8 @@ def train(
     if accelerator.device.type == "cpu":
         _take_plain_attention(model)
     if accelerator.is_main_process:
-        _record(config)
+        with storing_run(config):
+            record(config, fingerprints)
     accelerator.wait_for_everyone()
     preparation = Preparation(config=config, accelerator=accelerator, console=console)
     feeds = {
@@ -118,8 +112,10 @@ def train(
     )
     first_step, started = trainer.state.step, time.monotonic()
     metrics = trainer.run()
+    trainer.save_model(config.output / "model")
     if accelerator.is_main_process:
-        _finish(config, trainer, feeds, metrics, recipe or config.model.name)
+        with storing_run(config):
+            _finish(config, trainer, feeds, metrics, recipe or config.model.name)
         summary = RunSummary(
             seconds=time.monotonic() - started,
             num_steps=config.optim.steps - first_step,
@@ -213,57 +209,6 @@ def _objective(
     return HPObjective(model, chosen, frozen_layers=num_frozen)
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:  # JSON values
-    """Return nested settings under dotted names."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            found.update(_flat(value, f"{prefix}{key}."))
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
-def _refuse_other_run(config: TrainConfig) -> None:
-    """Stop if the output folder holds a checkpoint of a run with other settings.
-
-    A setting that is younger than the run had its default there.
-
-    Raises:
-        UsageError: naming the settings that differ.
-    """
-    place = config.output / "recipe.yaml"
-    if find_checkpoint(config.output) is None or not place.is_file():
-        return
-    known = _flat(yaml.safe_load(place.read_text(encoding="utf-8")))
-    values = _flat(config.model_dump(mode="json"))
-    chosen = _flat(config.model_dump(mode="json", exclude_defaults=True))
-    names = (known.keys() | chosen.keys()) - MAY_CHANGE
-    changed = sorted(name for name in names if known.get(name) != values.get(name))
-    if changed:
-        raise UsageError(
-            f"{config.output} holds a run with other settings in: {', '.join(changed)}. "
-            "Give another output=FOLDER, or delete that run."
-        )
-
-
-def _record(config: TrainConfig) -> None:
-    """Write recipe and versions."""
-    config.output.mkdir(parents=True, exist_ok=True)
-    values = config.model_dump(mode="json")
-    (config.output / "recipe.yaml").write_text(
-        yaml.safe_dump(values, sort_keys=False), encoding="utf-8"
-    )
-    _write_json(config, "versions.json", versions())
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what takes part in a training."""
-    packages = ("torch", "transformers", "accelerate", "pillow", "numpy")
-    found = {name: version(name) for name in packages}
-    return {**found, "visreward": __version__, "python": platform.python_version()}
-
-
 def _finish(
     config: TrainConfig,
     trainer: Trainer,
@@ -271,8 +216,7 @@ def _finish(
     metrics: dict[str, float],
     recipe: str,
 ) -> None:
-    """Write the finished model, its card, its metrics and the rows that were left out."""
-    trainer.save_model(config.output / "model")
+    """Write the finished model's card, its metrics and the rows that were left out."""
     result = RunResult(
         recipe=recipe,
         metrics=metrics,
@@ -281,10 +225,7 @@ def _finish(
     )
     facts = trainer.objective.model.facts
     write_card(config.output / "model", config, facts=facts, result=result)
-    _write_json(config, "metrics.json", metrics)
-    _write_json(config, "skipped.json", {split: feed.skipped for split, feed in feeds.items()})
-
-
-def _write_json(config: TrainConfig, name: str, values: object) -> None:
-    text = json.dumps(values, indent=2) + "\n"
-    (config.output / name).write_text(text, encoding="utf-8")
+    write_json(config.output / "metrics.json", metrics)
+    write_json(
+        config.output / "skipped.json", {split: feed.skipped for split, feed in feeds.items()}
+    )

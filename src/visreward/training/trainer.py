@@ -2,68 +2,33 @@
 
 from __future__ import annotations
 
-import shutil
+import math
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType, broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from rich.console import Console
 from torch import Tensor
 
 from visreward.core.errors import DataError, NonFiniteError, UsageError
-from visreward.models.devices import find_device, is_native
-from visreward.models.weights import save_native
 from visreward.training.batches import Batch
-from visreward.training.checkpoint import (
-    TrainState,
-    load_checkpoint,
-    replace_folder,
-    save_checkpoint,
-)
 from visreward.training.config import TrainConfig
+from visreward.training.culprits import name_culprits
 from visreward.training.feeds import Feed
 from visreward.training.journal import Journal, say
-from visreward.training.native_weights import native_weights
+from visreward.training.keeper import Keeper, storing_run
 from visreward.training.objectives import Objective, StepOutput
-from visreward.training.optim import count_parameters, make_optimizer, rate_groups, set_rate
+from visreward.training.optim import count_parameters, rate_groups, set_rate
 from visreward.training.pictures import shown_rows, write_pictures
-
-WEIGHTS_DTYPES = {"float32": torch.float32, "float16": torch.float16}
-
-
-def make_accelerator(config: TrainConfig) -> Accelerator:
-    """Return accelerate's view of this process, its device and its precision.
-
-    Raises:
-        UsageError: if the launcher asks for sharded training, or `device` is not there.
-    """
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device is 'cuda', but no CUDA device is found. Use device=cpu.")
-    # One process may train several recipes, each in its own precision.
-    AcceleratorState._reset_state()
-    accelerator = Accelerator(
-        cpu=config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available()),
-        mixed_precision="bf16" if config.precision == "bfloat16" else "no",
-    )
-    sharded = (DistributedType.FSDP, DistributedType.DEEPSPEED)
-    if accelerator.distributed_type in sharded:
-        raise UsageError(
-            f"The launcher asks for {accelerator.distributed_type.value}, which shards the model. "
-            "Launch with plain data parallelism (accelerate launch --multi_gpu)."
-        )
-    return accelerator
-
-
-def with_precision(config: TrainConfig) -> TrainConfig:
-    """Return the configuration with `precision` auto decided by the device."""
-    if config.precision != "auto":
-        return config
-    fast = is_native(torch.bfloat16, find_device(config.device))
-    return config.model_copy(update={"precision": "bfloat16" if fast else "float32"})
+from visreward.training.processes import launch_warning
+from visreward.training.state import take_weights
+from visreward.training.step_shares import with_shares
+from visreward.training.stop import StopSignals, stopped_error
+from visreward.training.strategies import make_parallel
 
 
 class Trainer:
@@ -88,11 +53,18 @@ class Trainer:
         self.row_margins: dict[int, float] = {}
         self._check_shares()
         objective.to(accelerator.device)
-        self.state = TrainState(module=objective, optimizer=make_optimizer(objective, config.optim))
-        self.resumed = load_checkpoint(self.state, config.output)
+        self.signals = StopSignals(self._say)
+        self.keeper = Keeper(config, accelerator)
+        found, source = self.keeper.read(self._say), str(config.output)
+        self.resumed = found is not None
+        if found is not None:
+            take_weights(objective, found, source=source)
+        self.parallel = make_parallel(objective, config, accelerator)
+        self.wrapped, self.state = self.parallel.module, self.parallel.state
+        if found is not None:
+            self.state.take(found, source=source)
+            train_feed.count_skipped(found.skipped)
         self._check_steps()
-        # accelerate wraps for DDP; the state keeps the bare module.
-        self.wrapped, self.optimizer = accelerator.prepare(objective, self.state.optimizer)
 
     def _check_shares(self) -> None:
         parts = self.accelerator.num_processes * self.config.optim.accumulation
@@ -116,17 +88,21 @@ class Trainer:
         Raises:
             NonFiniteError: if a loss or a gradient is NaN or infinite, before the step is taken.
             DataError: if more images than `max_skip_fraction` allows cannot be read.
+            StorageError: if the disk takes no more; the last checkpoint is intact.
+            StoppedError: if SIGTERM or SIGINT asked for it, when the state is saved.
         """
         config = self.config
         self._announce()
-        metrics: dict[str, float] = {}
-        with Journal(
+        journal = Journal(
             config,
             console=self.console,
             is_main=self.accelerator.is_main_process,
             first_step=self.state.step,
-        ) as journal:
+        )
+        with self.signals, storing_run(config), journal:
             self.wrapped.train()
+            # A validation that a stop cut short.
+            metrics = self._validate_if_due(journal)
             started = time.perf_counter()
             for batch in self.train_feed.steps(self.state.step, config.optim.steps):
                 output, rate, norm = self._step(self._readable(batch))
@@ -139,18 +115,42 @@ class Trainer:
                     num_processes=self.accelerator.num_processes,
                     seconds=time.perf_counter() - started,
                 )
-                is_last = self.state.step == config.optim.steps
-                if is_last or self.state.step % config.validate_every == 0:
-                    metrics = self.validate()
-                    journal.validation(self.state.step, metrics)
-                    self._draw(metrics)
-                    self._keep_best(metrics)
-                if is_last or self.state.step % config.save_every == 0:
-                    self._save_last()
+                self._stop_if_asked()
+                metrics = self._validate_if_due(journal)
+                if self._is_due(config.save_every):
+                    self._save_checkpoint()
                 started = time.perf_counter()
         return metrics or self.validate()
 
+    def _is_due(self, every: int) -> bool:
+        return self.state.step == self.config.optim.steps or self.state.step % every == 0
+
+    def _validate_if_due(self, journal: Journal) -> dict[str, float]:
+        if self.state.step == self.state.validated or not self._is_due(self.config.validate_every):
+            return {}
+        metrics = self.validate()
+        journal.validation(self.state.step, metrics)
+        self.state.validated = self.state.step
+        self._draw(metrics)
+        self._keep_best(metrics)
+        return metrics
+
+    def _stop_if_asked(self) -> None:
+        """Save and stop where a signal asked for it, of one process or of all.
+
+        Raises:
+            StoppedError: if so, in all processes.
+        """
+        asked = torch.tensor([self.signals.asked], device=self.accelerator.device)
+        number = int(self.accelerator.gather(asked).max())
+        if number:
+            self._save_checkpoint()
+            raise stopped_error(number, step=self.state.step)
+
     def _announce(self) -> None:
+        warning = launch_warning(os.environ, self.accelerator.num_processes)
+        if warning is not None:
+            self._say(warning)
         trained, frozen = count_parameters(self.objective)
         self._say(
             f"{self.config.model.name}: {trained / 1e6:.2f} M parameters trained, "
@@ -188,37 +188,41 @@ class Trainer:
         """Take one optimizer step; return what it said, its learning rate and gradient norm."""
         self._seed_step()
         rate = set_rate(self.state.optimizer, self.state.step, self.config.optim)
-        self.optimizer.zero_grad()
-        parts = batch.to(self.accelerator.device).split(self.config.optim.accumulation)
+        self.state.optimizer.zero_grad()
+        parts = with_shares(
+            batch.to(self.accelerator.device).split(self.config.optim.accumulation),
+            self.objective,
+            self.accelerator.num_processes,
+        )
         outputs = []
-        for part in parts:
+        for number, part in enumerate(parts, start=1):
             with self.accelerator.autocast():
                 output = self.wrapped(part)
-            self._require_finite(output.loss, part)
-            self.accelerator.backward(output.loss / len(parts))
+            self.parallel.backward(output.loss / len(parts), is_last=number == len(parts))
             outputs.append(output)
-        limit = self.config.optim.grad_clip
-        norm = self.accelerator.clip_grad_norm_(
-            self.wrapped.parameters(), float("inf") if limit is None else limit
-        )
-        self._require_finite(norm, batch)
-        self.optimizer.step()
+        norm = self.parallel.clip(self.config.optim.grad_clip)
+        self._require_finite(parts, [output.loss.detach() for output in outputs], norm)
+        self.parallel.step()
         self.objective.after_step()
         self.state.step += 1
-        return StepOutput.mean(outputs), rate, float(norm)
+        return StepOutput.mean(outputs).over_processes(self.accelerator), rate, float(norm)
 
     def _seed_step(self) -> None:
         """Make dropout depend on seed, step and process alone, so that a resumed run repeats it."""
         number = self.state.step * self.accelerator.num_processes + self.accelerator.process_index
         torch.manual_seed(self.config.seed * 1_000_000_007 + number)
 
-    def _require_finite(self, value: Tensor, batch: Batch) -> None:
-        if torch.isfinite(value).all():
+    def _require_finite(self, parts: list[Batch], losses: list[Tensor], norm: Tensor) -> None:
+        """Stop all processes where one has a loss or gradient that is not finite."""
+        values = torch.stack([*losses, norm.to(losses[0])])
+        if self.accelerator.gather(torch.isfinite(values)).all():
             return
+        bad = [value for value in values.tolist() if not math.isfinite(value)]
+        culprits = name_culprits(self.wrapped, parts, losses, self.config.data.path)
         raise NonFiniteError(
-            f"Loss or gradient is {value.item()} at step {self.state.step + 1}, rows "
-            f"{batch.row_ids.tolist()}. No step was taken; the last checkpoint is intact. "
-            "Lower optim.learning_rate, or use precision=float32."
+            f"Loss or gradient is {gather_object(bad)[0]} at step {self.state.step + 1}, "
+            f"{culprits}. No step was taken; the last checkpoint is intact. "
+            "Correct these samples, lower optim.learning_rate, or use precision=float32."
         )
 
     @torch.no_grad()
@@ -240,6 +244,7 @@ class Trainer:
             if "margin" in found:
                 rows = batch.row_ids.tolist()
                 margins.update(zip(rows, found["margin"].tolist(), strict=True))
+        self.parallel.rest()
         self.wrapped.train()
         if not figures:
             raise DataError(f"None of the {len(feed.rows)} validation rows can be read.")
@@ -265,6 +270,7 @@ class Trainer:
         feed = self.validation_feed
         for batch in feed.steps(0, feed.batches_per_epoch):
             feed.count_skipped(batch.skipped)
+            self._stop_if_asked()
             if batch.rows:
                 yield batch
 
@@ -273,23 +279,14 @@ class Trainer:
         if self.state.best is not None and value <= self.state.best:
             return
         self.state.best = value
-        if self.accelerator.is_main_process:
-            self.save_model(self.config.output / "best")
-
-    def _save_last(self) -> None:
-        if self.accelerator.is_main_process:
-            save_checkpoint(self.state, self.config.output)
-        self.accelerator.wait_for_everyone()
+        self.save_model(self.config.output / "best")
 
     def save_model(self, folder: Path) -> None:
-        """Write the model as a native folder, which replaces one that is there as a whole."""
-        building = folder.with_name(f"{folder.name}.building")
-        shutil.rmtree(building, ignore_errors=True)
-        dtype = WEIGHTS_DTYPES[self.config.weights_dtype]
-        model = self.objective.model
-        weights = native_weights(model, model.state_dict())
-        save_native(model, building, dtype=dtype, weights=weights)
-        replace_folder(building, folder)
+        """Write the model as a native folder; every process has to call this."""
+        self.keeper.save_model(self.state, self.objective.model, folder)
+
+    def _save_checkpoint(self) -> None:
+        self.keeper.save(self.state, self.train_feed.skipped)
 
     def _say(self, text: str) -> None:
         if self.accelerator.is_main_process:

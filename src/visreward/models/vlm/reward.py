@@ -5,6 +5,7 @@ Shape letters: B samples, K dimensions, S = B * K sequences, P tokens of a tree,
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from visreward.models.loaded import LoadedSample
 
-IMAGES_PER_PASS: Final = 16
+DEFAULT_IMAGES_PER_PASS: Final = 16
 DEFAULT_PACK_TOKENS: Final = 8192
 """Eight candidates of 450 x 450 pixels; longer packs gain nothing, and leave a CPU's caches."""
 DEFAULT_CACHE_BYTES: Final = 1 << 30
@@ -58,6 +59,7 @@ class VLMReward(RewardModel):
 
     Attributes:
         max_pack_tokens: How many tokens go through the backbone at once, at most.
+        images_per_pass: How many images go through the vision tower at once, at most.
         vision_cache: Features of recent images; used while no gradient is asked for.
     """
 
@@ -70,6 +72,7 @@ class VLMReward(RewardModel):
         head = inputs.settings.head
         self.heads = nn.ModuleList([head.build(backbone.width) for _ in range(head.num_heads)])
         self.max_pack_tokens = DEFAULT_PACK_TOKENS
+        self.images_per_pass = DEFAULT_IMAGES_PER_PASS
         self.vision_cache = VisionCache(DEFAULT_CACHE_BYTES)
 
     def set_attention(self, backend: str) -> None:
@@ -80,6 +83,10 @@ class VLMReward(RewardModel):
             MissingExtraError: if its package is not installed.
         """
         self.backbone.set_attention(check_backend(backend))
+
+    def pass_once(self) -> None:
+        """Send all images and all tokens of a batch through their towers at once, from now on."""
+        self.max_pack_tokens = self.images_per_pass = sys.maxsize
 
     def prepare(self, image: Image.Image) -> Image.Image:
         """Resize the picture into the model's pixel budget."""
@@ -205,7 +212,7 @@ class VLMReward(RewardModel):
 
     def _features(self, batch: VLMBatch) -> list[ImageFeatures]:
         """Return the features of a batch's images; each distinct one is encoded once."""
-        uses_cache = not torch.is_grad_enabled()
+        uses_cache = not torch.is_grad_enabled() and any(batch.keys)
         settings = self._vision_settings()
         found = dict(batch.features)
         if uses_cache:
@@ -215,7 +222,7 @@ class VLMReward(RewardModel):
                 if known is not None:
                     found[number] = known
         missing = [number for number in range(len(batch.images)) if number not in found]
-        step = 1 if self.batch_invariant else IMAGES_PER_PASS
+        step = 1 if self.batch_invariant else self.images_per_pass
         for start in range(0, len(missing), step):
             part = missing[start : start + step]
             fresh = self.image_features([batch.images[number] for number in part])
