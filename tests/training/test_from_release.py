@@ -101,6 +101,7 @@ SAMPLES: dict[str, Any] = {
     "freeze_llm": True,
     "freeze_vision_tower": True,
     "gradient_accumulation_steps": 2,
+    "save_total_limit": 7,
     "gradient_checkpointing": False,
     "learning_rate": 1e-3,
     "load_in_4bit": True,
@@ -186,7 +187,6 @@ SPECIAL = {
     "eval_strategy",
     "loss_hyperparameters",
     "reward_dim",
-    "save_total_limit",
     "use_special_tokens",
 }
 

@@ -18,6 +18,7 @@ from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.loading import load_model
 from visreward.models.vlm.reward import VLMReward
 from visreward.training.build import build_model
+from visreward.training.checkpoint import find_checkpoints
 from visreward.training.config import TrainConfig
 from visreward.training.feeds import Feed
 from visreward.training.freeze_config import FreezeConfig
@@ -206,11 +207,7 @@ def test_train_with_adapters_stopped_and_resumed_gives_the_same_native_model(
     monkeypatch.setattr(Trainer, "_step", stopping)
     with pytest.raises(KeyboardInterrupt):
         train(parts, console=quiet)
-    (file,) = [
-        path
-        for path in parts.output.rglob("model.safetensors")
-        if (path.parent / "optimizer.safetensors").is_file()
-    ]
+    file = find_checkpoints(parts.output)[0] / "model.safetensors"
     held = {name for name in load_file(file) if ".lora_" not in name and ".heads." not in name}
     assert held == {"model.backbone.model.language_model.embed_tokens.row"}
     monkeypatch.setattr(Trainer, "_step", step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -93,7 +94,7 @@ def test_curves_are_one_picture_with_ink_in_every_panel(tmp_path: Path, num_step
 
 
 def test_run_leaves_curves_a_page_and_a_summary(edit_recipe: MakeRecipe) -> None:
-    console = Console(record=True, width=100, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    console = Console(record=True, width=300, file=io.StringIO())
     config = edit_recipe()
     train(config, console=console)
     Image.open(config.output / "curves.png").verify()
@@ -108,7 +109,7 @@ def test_run_leaves_curves_a_page_and_a_summary(edit_recipe: MakeRecipe) -> None
     text = console.export_text()
     assert "tiny-editreward is trained" in text
     assert "rows skipped" in text
-    assert str(config.output / "model")[-20:] in text.replace("\n", "")
+    assert str(config.output / "model") in text
 
 
 class Recorder(ModuleType):

@@ -72,7 +72,8 @@ def log_of(config: TrainConfig) -> list[dict[str, Any]]:
     """Return the log without what depends on the machine."""
     lines = (config.output / "log.jsonl").read_text().splitlines()
     entries = [json.loads(line) for line in lines]
-    return [{k: v for k, v in entry.items() if k != "images_per_s"} for entry in entries]
+    of_machine = ("images_per_s", "pairs_per_s", "memory_gb")
+    return [{k: v for k, v in entry.items() if k not in of_machine} for entry in entries]
 
 
 def weights_of(config: TrainConfig, folder: str = "model") -> bytes:
