@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any  # JSON values
 
@@ -30,12 +31,13 @@ Table = tuple[dict[str, Any], list[str]]
 """The figures as data, and as lines of Markdown."""
 
 DEFAULT_NUM = {"triplets": 10_000, "swaps": 2_000, "richness": 5_000, "edits": 2_000}
-IMAGE_MODELS, EDIT_MODELS = ("clip-mini", "ict-hp-mini"), ("editreward-mini",)
+IMAGE_MODELS, EDIT_MODELS = ("clip-mini", "ict-hp-mini", "hpsv3-mini"), ("editreward-mini",)
 ROWS = {
     "clip-mini": "clip-mini",
     "ict-hp-mini/ict": "ict-mini",
     "ict-hp-mini/hp": "hp-mini",
     "ict-hp-mini": "ict-hp-mini",
+    "hpsv3-mini": "hpsv3-mini",
 }
 
 
@@ -44,11 +46,17 @@ def cell(accuracy: Accuracy) -> str:
     return percent(accuracy.value, accuracy.low, accuracy.high)
 
 
+def _rows_of(table: Mapping[str, object]) -> dict[str, str]:
+    """Return the scores in a table that get a line, with its title."""
+    return {key: ROWS.get(key, key) for key in table if key in ROWS or "/" not in key}
+
+
 def triplets(models: list[RewardModel], drawing: Drawing, progress: Progress) -> Table:
     """Return table 1 as data and as Markdown lines."""
     table = triplet_table(models, drawing, progress=progress)
     lines = ["| model | average | I2>I1 | I3>I2 | I3>I1 |", "|---|---|---|---|---|"]
-    for key, name in ROWS.items():
+    rows = _rows_of(table)
+    for key, name in rows.items():
         row = table[key]
         columns = (
             row.average,
@@ -57,7 +65,7 @@ def triplets(models: list[RewardModel], drawing: Drawing, progress: Progress) ->
             row.refined_over_losing,
         )
         lines.append(f"| {name} | " + " | ".join(cell(column) for column in columns) + " |")
-    return {name: asdict(table[key]) for key, name in ROWS.items()}, lines
+    return {name: asdict(table[key]) for key, name in rows.items()}, lines
 
 
 def swaps(models: list[RewardModel], drawing: Drawing, progress: Progress) -> Table:
@@ -77,10 +85,11 @@ def richness(models: list[RewardModel], drawing: Drawing, progress: Progress) ->
     """Return the price of detail as data and as Markdown lines."""
     table = richness_table(models, drawing, progress=progress)
     lines = ["| model | rich image marked down | mean change of the score |", "|---|---|---|"]
-    for key, name in ROWS.items():
+    rows = _rows_of(table)
+    for key, name in rows.items():
         effect = table[key]
         lines.append(f"| {name} | {cell(effect.marked_down)} | {effect.mean_change:+.4f} |")
-    return {name: asdict(table[key]) for key, name in ROWS.items()}, lines
+    return {name: asdict(table[key]) for key, name in rows.items()}, lines
 
 
 def edits(models: list[RewardModel], drawing: Drawing, progress: Progress) -> Table:

@@ -200,28 +200,31 @@ class Released:
         """Return the fused scores of some samples."""
         fused = []
         for start in range(0, len(samples), batch_size):
-            batch = samples[start : start + batch_size]
-            logits = [self._dimension(batch, number) for number in (0, 1)]
+            logits = []
+            for number in (0, 1):
+                batch = [(each.prompt, self.pixels(each)) for each in samples[start:][:batch_size]]
+                logits.append(self.logits(batch, number))
             fused += torch.stack(logits).mean(dim=0)[:, 0].tolist()
         return fused
 
-    def _dimension(self, samples: Sequence[Sample], number: int) -> Tensor:
-        """Return (B, 2) logits of one dimension."""
+    def pixels(self, sample: Sample) -> list[Tensor]:
+        """Return (3, H, W) uint8 of a sample's images, decoded and resized."""
+        inputs = self.ours.inputs.patches
+        shown = (*sample.sources, sample.image)
+        return [pixels_of(inputs.resized(read_image(each))) for each in shown]
+
+    def logits(self, samples: Sequence[tuple[str, list[Tensor]]], number: int) -> Tensor:
+        """Return (B, 2) logits of one dimension, of prompts and pictures; differentiable."""
         ours, device = self.ours, self.ours.device
         name = list(ours.inputs.chat.prompts.templates)[number]
         rows, images = [], []
-        for sample in samples:
-            shown = [
-                ours.inputs.patches.resized(read_image(each))
-                for each in (*sample.sources, sample.image)
-            ]
+        for prompt, shown in samples:
             placed = [
-                ours.inputs.placed(place, (image.height, image.width))
-                for place, image in enumerate(shown)
+                ours.inputs.placed(place, image.shape[1:]) for place, image in enumerate(shown)
             ]
-            pieces = ours.inputs.chat.tokens(name, sample.prompt, num_images=2)
+            pieces = ours.inputs.chat.tokens(name, prompt, num_images=2)
             rows.append(line_up(pieces, placed, image_id=ours.inputs.chat.image_id, positions="1d"))
-            images += [pixels_of(image) for image in shown]
+            images += shown
         patches = ours.inputs.patches.patches(images)
         features = self.model.get_image_features(
             patches.values.to(device), patches.grids.to(device)

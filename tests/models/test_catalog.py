@@ -89,6 +89,7 @@ def test_catalog_builtin_models_say_what_they_know() -> None:
     assert set(builtin) == {
         *("clip-mini", "ict-mini", "hp-mini", "ict-hp-mini"),
         "editreward-mini",
+        "hpsv3-mini",
     }
     assert all("synthetic scenes only" in note for note in builtin.values())
 
