@@ -26,18 +26,18 @@ from record import write_run
 from visreward.data.scenes.write import write_pick_high
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
-from visreward.training.build import build_model
 from visreward.training.config import DataConfig, ModelConfig
-from visreward.training.feeds import Feed
-from visreward.training.freeze_config import FreezeConfig
-from visreward.training.freezing import freeze, frozen_layers
-from visreward.training.frozen import HIDDEN, ICT_SCORES, frozen_ict_scores, frozen_states
-from visreward.training.hp_objective import HPObjective
-from visreward.training.objective_config import HPConfig
+from visreward.training.data.feeds import Feed
+from visreward.training.data.frozen import HIDDEN, ICT_SCORES, frozen_ict_scores, frozen_states
+from visreward.training.data.pixels import pixel_reader
+from visreward.training.data.reading import read_rows
+from visreward.training.modeling.build import build_model
+from visreward.training.modeling.freezing import freeze, frozen_layers
+from visreward.training.objectives.hp import HPObjective
 from visreward.training.optim import make_optimizer
-from visreward.training.optim_config import OptimConfig
-from visreward.training.pixels import pixel_reader
-from visreward.training.reading import read_rows
+from visreward.training.options.freeze_config import FreezeConfig
+from visreward.training.options.objective_config import HPConfig
+from visreward.training.options.optim_config import OptimConfig
 
 T = TypeVar("T")
 

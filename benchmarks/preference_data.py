@@ -83,8 +83,8 @@ def check(file: Path) -> dict[str, float]:
 def prepare(file: Path) -> dict[str, float]:
     """Do what a training does before its first batch of images; return what that cost."""
     from visreward.training.config import DataConfig, ValidationConfig
-    from visreward.training.order import epoch_order
-    from visreward.training.reading import read_splits
+    from visreward.training.data.order import epoch_order
+    from visreward.training.data.reading import read_splits
 
     start, cpu_start = time.perf_counter(), time.process_time()
     config = DataConfig(

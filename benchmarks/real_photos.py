@@ -19,7 +19,7 @@ from record import percent, write_run
 from visreward import load_model
 from visreward.core.images import read_image
 from visreward.evaluation.photos import SEVERITIES, fit_photo, photo_table
-from visreward.training.journal import shown
+from visreward.training.reporting.journal import shown
 
 SKIMAGE_PHOTOS = (
     "astronaut",

@@ -25,7 +25,7 @@ from visreward.evaluation.scenes import (
     triplet_table,
 )
 from visreward.models.base import RewardModel
-from visreward.training.journal import shown
+from visreward.training.reporting.journal import shown
 
 Table = tuple[dict[str, Any], list[str]]
 """The figures as data, and as lines of Markdown."""

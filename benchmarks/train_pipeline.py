@@ -32,13 +32,13 @@ from torch import Tensor
 
 from record import write_run
 from visreward.models.vlm.editreward import EditReward
-from visreward.training.batches import Batch
 from visreward.training.config import DataConfig
-from visreward.training.feeds import Feed
-from visreward.training.pairwise_objective import row_sequences
-from visreward.training.pixels import pixel_reader
-from visreward.training.questions import questions_of
-from visreward.training.reading import read_rows
+from visreward.training.data.batches import Batch
+from visreward.training.data.feeds import Feed
+from visreward.training.data.pixels import pixel_reader
+from visreward.training.data.questions import questions_of
+from visreward.training.data.reading import read_rows
+from visreward.training.objectives.pairwise import row_sequences
 from vlm_sides import INSTRUCTION, SIZES, build_ours
 
 IMAGES_PER_PAIR = 3

@@ -25,9 +25,9 @@ from product_rate import seconds
 from record import conclude
 from visreward.losses.uncertainty import uncertainty_loss
 from visreward.models.vlm.editreward import EditReward
-from visreward.training.batches import Batch, Row
-from visreward.training.objective_config import PairwiseConfig
-from visreward.training.pairwise_objective import PairwiseObjective
+from visreward.training.data.batches import Batch, Row
+from visreward.training.objectives.pairwise import PairwiseObjective
+from visreward.training.options.objective_config import PairwiseConfig
 from vlm_sides import INSTRUCTION, SIZES, Released, build_ours, edits, make_pictures
 
 TOLERANCE = 1e-3

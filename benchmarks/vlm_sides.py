@@ -26,7 +26,12 @@ from visreward.models.vlm.pixels import PatchInputs, PixelBudget, pixels_of
 from visreward.models.vlm.rating_prompts import ChatInputs, RatingPrompts
 from visreward.models.vlm.sequences import line_up
 from visreward.models.vlm.settings import VLMSettings
-from visreward.training.chat_tokenizer import IMAGE, VIDEO, VISION_START, train_chat_tokenizer
+from visreward.training.modeling.chat_tokenizer import (
+    IMAGE,
+    VIDEO,
+    VISION_START,
+    train_chat_tokenizer,
+)
 
 PIXELS = 256 * 28 * 28
 """What the released models see of an image: 256 tokens of 28 x 28 pixels."""

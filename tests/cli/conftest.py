@@ -17,7 +17,7 @@ from visreward.models.clip.hp import HP, ICTHP
 from visreward.models.clip.ict import ICT
 from visreward.models.clip.inputs import PixelInputs, TextInputs
 from visreward.models.facts import ModelFacts
-from visreward.training.tokenizer import train_tokenizer
+from visreward.training.modeling.tokenizer import train_tokenizer
 
 CONTEXT = 16
 

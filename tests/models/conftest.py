@@ -29,7 +29,7 @@ from visreward.models.clip.inputs import load_pixel_inputs, load_text_inputs
 from visreward.models.facts import ModelFacts
 from visreward.models.heads import LinearStack
 from visreward.models.key_maps import CLIP, OPEN_CLIP, to_ours, to_released
-from visreward.training.tokenizer import train_tokenizer
+from visreward.training.modeling.tokenizer import train_tokenizer
 
 SIZE, WIDTH = 32, 24
 COMMIT = "c0ffee" + "0" * 34

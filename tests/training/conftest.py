@@ -19,11 +19,11 @@ from rich.console import Console
 
 from visreward.data.scenes.write_edits import write_edits
 from visreward.models.clip.family import CLIPRewardModel
-from visreward.training.build import build_model
 from visreward.training.config import DataConfig, ModelConfig, TrainConfig
-from visreward.training.feeds import Feed
-from visreward.training.pixels import pixel_reader
-from visreward.training.reading import read_rows
+from visreward.training.data.feeds import Feed
+from visreward.training.data.pixels import pixel_reader
+from visreward.training.data.reading import read_rows
+from visreward.training.modeling.build import build_model
 from visreward.training.recipe import parse_config
 
 COLOURS = {

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from visreward.core.types import Fidelity
 from visreward.models.clip.hp import HP
-from visreward.training.freeze_config import FreezeConfig
-from visreward.training.freezing import freeze
-from visreward.training.hp_objective import HPObjective
-from visreward.training.objective_config import ContrastiveConfig, HPConfig, ICTConfig
-from visreward.training.objectives import ContrastiveObjective, ICTObjective, Objective
+from visreward.training.modeling.freezing import freeze
+from visreward.training.objectives.base import ContrastiveObjective, ICTObjective, Objective
+from visreward.training.objectives.hp import HPObjective
+from visreward.training.options.freeze_config import FreezeConfig
+from visreward.training.options.objective_config import ContrastiveConfig, HPConfig, ICTConfig
 from visreward.training.run import train
 
 if TYPE_CHECKING:

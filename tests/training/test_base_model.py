@@ -17,15 +17,15 @@ from visreward.core.errors import ModelNotFoundError, UsageError
 from visreward.models.loading import load_model
 from visreward.models.vlm.base_model import is_base_folder, load_base
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.build import build_model
-from visreward.training.chat_tokenizer import (
+from visreward.training.config import TrainConfig
+from visreward.training.modeling.build import build_model
+from visreward.training.modeling.chat_tokenizer import (
     IMAGE,
     VIDEO,
     VISION_END,
     VISION_START,
     train_chat_tokenizer,
 )
-from visreward.training.config import TrainConfig
 from visreward.training.run import train
 
 MakeRecipe = Callable[..., TrainConfig]

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from visreward.training.config import DataConfig
-from visreward.training.reading import read_rows
+from visreward.training.data.reading import read_rows
 
 
 def test_read_rows_edits_without_scores_have_an_order_and_no_dimensions(tmp_path: Path) -> None:

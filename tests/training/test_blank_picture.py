@@ -12,14 +12,14 @@ from PIL import Image
 from visreward.core.types import Sample, Score
 from visreward.losses.bradley_terry import bradley_terry_loss
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.batches import readable
-from visreward.training.build import build_model
 from visreward.training.config import TrainConfig
-from visreward.training.feeds import Feed
-from visreward.training.objective_config import PairwiseConfig
-from visreward.training.pairwise_objective import PairwiseObjective
-from visreward.training.pixels import pixel_reader
-from visreward.training.reading import read_rows
+from visreward.training.data.batches import readable
+from visreward.training.data.feeds import Feed
+from visreward.training.data.pixels import pixel_reader
+from visreward.training.data.reading import read_rows
+from visreward.training.modeling.build import build_model
+from visreward.training.objectives.pairwise import PairwiseObjective
+from visreward.training.options.objective_config import PairwiseConfig
 
 MakeRecipe = Callable[..., TrainConfig]
 NAMES = ("instruction_following", "visual_quality")

@@ -15,8 +15,8 @@ from visreward.core.errors import UsageError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.models.clip.ict import ICT
-from visreward.training.build import build_model
 from visreward.training.config import ModelConfig, TrainConfig
+from visreward.training.modeling.build import build_model
 
 MakeModel = Callable[..., CLIPRewardModel]
 MakeRecipe = Callable[..., TrainConfig]

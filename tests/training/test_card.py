@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from visreward.models.facts import ModelFacts
-from visreward.training.card import RunResult, write_card
 from visreward.training.config import TrainConfig
+from visreward.training.reporting.card import RunResult, write_card
 
 MakeRecipe = Callable[..., TrainConfig]
 RESULT = RunResult(

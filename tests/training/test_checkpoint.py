@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from visreward.core.errors import UnsafePickleError, WeightsError
-from visreward.training.checkpoint import (
+from visreward.training.checkpoints.checkpoint import (
     Checkpoint,
     find_checkpoints,
     read_checkpoint,
     save_checkpoint,
 )
+from visreward.training.checkpoints.state import TrainState, take_weights
 from visreward.training.optim import make_optimizer, set_rate
-from visreward.training.optim_config import OptimConfig
-from visreward.training.state import TrainState, take_weights
+from visreward.training.options.optim_config import OptimConfig
 
 CONFIG = OptimConfig(steps=10, batch_size=1, learning_rate=0.1, betas=(0.8, 0.9))
 

@@ -10,13 +10,13 @@ from torch.nn import functional
 
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.build import build_model
 from visreward.training.config import TrainConfig
-from visreward.training.distillation import DistillationObjective
-from visreward.training.feeds import Feed
-from visreward.training.frozen import hidden_states
-from visreward.training.pixels import pixel_reader
-from visreward.training.reading import read_rows
+from visreward.training.data.feeds import Feed
+from visreward.training.data.frozen import hidden_states
+from visreward.training.data.pixels import pixel_reader
+from visreward.training.data.reading import read_rows
+from visreward.training.modeling.build import build_model
+from visreward.training.objectives.distillation import DistillationObjective
 
 MakeRecipe = Callable[..., TrainConfig]
 MakeModel = Callable[..., CLIPRewardModel]

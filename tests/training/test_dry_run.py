@@ -12,14 +12,14 @@ from typer.testing import CliRunner
 from visreward.cli.main import app
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.build import build_model
 from visreward.training.config import TrainConfig
-from visreward.training.dry_run import count_tokens, estimate_memory
-from visreward.training.feeds import Feed
-from visreward.training.freezing import freeze
-from visreward.training.pairwise_objective import PairwiseObjective
-from visreward.training.pixels import pixel_reader
-from visreward.training.reading import read_rows
+from visreward.training.data.feeds import Feed
+from visreward.training.data.pixels import pixel_reader
+from visreward.training.data.reading import read_rows
+from visreward.training.modeling.build import build_model
+from visreward.training.modeling.freezing import freeze
+from visreward.training.objectives.pairwise import PairwiseObjective
+from visreward.training.reporting.dry_run import count_tokens, estimate_memory
 
 MakeRecipe = Callable[..., TrainConfig]
 

@@ -12,10 +12,10 @@ import torch
 
 from visreward.core.errors import DataError, UsageError
 from visreward.models.clip.family import CLIPRewardModel
-from visreward.training.batches import Batch, prompt_ids
 from visreward.training.config import DataConfig
-from visreward.training.feeds import Feed
-from visreward.training.reading import read_rows
+from visreward.training.data.batches import Batch, prompt_ids
+from visreward.training.data.feeds import Feed
+from visreward.training.data.reading import read_rows
 
 MakeModel = Callable[..., CLIPRewardModel]
 MakeFeed = Callable[..., Feed]

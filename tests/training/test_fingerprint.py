@@ -14,9 +14,9 @@ import pytest
 from rich.console import Console
 
 from visreward.core.errors import UsageError
-from visreward.training.batches import Row, name_below
+from visreward.training.checkpoints.fingerprint import git_commit, rows_fingerprint
 from visreward.training.config import TrainConfig
-from visreward.training.fingerprint import git_commit, rows_fingerprint
+from visreward.training.data.batches import Row, name_below
 from visreward.training.run import train
 
 MakeRecipe = Callable[..., TrainConfig]

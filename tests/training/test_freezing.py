@@ -12,13 +12,13 @@ from torch import nn
 from visreward.core.errors import UsageError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.build import build_model
 from visreward.training.config import TrainConfig
-from visreward.training.freeze_config import FreezeConfig
-from visreward.training.freezing import freeze, frozen_layers
+from visreward.training.modeling.build import build_model
+from visreward.training.modeling.freezing import freeze, frozen_layers
+from visreward.training.modeling.reward_token import RewardTokenEmbedding, joined_rows
 from visreward.training.optim import make_optimizer
-from visreward.training.optim_config import OptimConfig
-from visreward.training.reward_token import RewardTokenEmbedding, joined_rows
+from visreward.training.options.freeze_config import FreezeConfig
+from visreward.training.options.optim_config import OptimConfig
 
 MakeModel = Callable[..., CLIPRewardModel]
 MakeVLM = Callable[[], VLMReward]

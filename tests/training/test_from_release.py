@@ -13,9 +13,14 @@ from typer.testing import CliRunner
 
 from visreward.cli.main import app
 from visreward.core.errors import UsageError
-from visreward.training.from_release import LOSSES, SCHEDULES, Translation, translate_release
 from visreward.training.recipe import load_config, parse_config, read_recipe
-from visreward.training.release_options import IGNORED, ONLY, TRANSLATED
+from visreward.training.release.from_release import (
+    LOSSES,
+    SCHEDULES,
+    Translation,
+    translate_release,
+)
+from visreward.training.release.release_options import IGNORED, ONLY, TRANSLATED
 
 Translate = Callable[..., Translation]
 

@@ -14,10 +14,8 @@ from torch import Tensor
 from visreward.core.errors import NonFiniteError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
-from visreward.training.feeds import Feed
-from visreward.training.freeze_config import FreezeConfig
-from visreward.training.freezing import freeze
-from visreward.training.frozen import (
+from visreward.training.data.feeds import Feed
+from visreward.training.data.frozen import (
     HIDDEN,
     ICT_SCORES,
     features_from_hidden,
@@ -27,8 +25,10 @@ from visreward.training.frozen import (
     states_gb,
     unreadable_rows,
 )
-from visreward.training.hp_objective import HPObjective
-from visreward.training.objective_config import HPConfig
+from visreward.training.modeling.freezing import freeze
+from visreward.training.objectives.hp import HPObjective
+from visreward.training.options.freeze_config import FreezeConfig
+from visreward.training.options.objective_config import HPConfig
 
 MakeModel = Callable[..., CLIPRewardModel]
 MakeFeed = Callable[..., Feed]

@@ -12,19 +12,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from visreward.models.clip.hp import HP
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.batches import Batch
-from visreward.training.build import build_model
 from visreward.training.config import Checkpointing, TrainConfig
-from visreward.training.feeds import Feed
-from visreward.training.freeze_config import FreezeConfig
-from visreward.training.freezing import freeze
-from visreward.training.gradient_checkpointing import set_checkpointing
-from visreward.training.hp_objective import HPObjective
-from visreward.training.objective_config import HPConfig, PairwiseConfig
-from visreward.training.objectives import Objective
-from visreward.training.pairwise_objective import PairwiseObjective
-from visreward.training.pixels import pixel_reader
-from visreward.training.reading import read_rows
+from visreward.training.data.batches import Batch
+from visreward.training.data.feeds import Feed
+from visreward.training.data.pixels import pixel_reader
+from visreward.training.data.reading import read_rows
+from visreward.training.modeling.build import build_model
+from visreward.training.modeling.freezing import freeze
+from visreward.training.modeling.gradient_checkpointing import set_checkpointing
+from visreward.training.objectives.base import Objective
+from visreward.training.objectives.hp import HPObjective
+from visreward.training.objectives.pairwise import PairwiseObjective
+from visreward.training.options.freeze_config import FreezeConfig
+from visreward.training.options.objective_config import HPConfig, PairwiseConfig
 
 MakeRecipe = Callable[..., TrainConfig]
 KINDS: tuple[Checkpointing, ...] = ("none", "selective", "full")

@@ -14,8 +14,8 @@ import torch
 from rich.console import Console
 
 from visreward.training.config import TrainConfig
-from visreward.training.journal import Journal, shown
-from visreward.training.objectives import StepOutput
+from visreward.training.objectives.base import StepOutput
+from visreward.training.reporting.journal import Journal, shown
 
 MakeRecipe = Callable[..., TrainConfig]
 

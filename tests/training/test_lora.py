@@ -17,21 +17,21 @@ from visreward.core.errors import MissingExtraError, UsageError, WeightsError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.loading import load_model
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.build import build_model
-from visreward.training.checkpoint import find_checkpoints
+from visreward.training.checkpoints.checkpoint import find_checkpoints
 from visreward.training.config import TrainConfig
-from visreward.training.feeds import Feed
-from visreward.training.freeze_config import FreezeConfig
-from visreward.training.freezing import freeze
-from visreward.training.gradient_checkpointing import set_checkpointing
-from visreward.training.lora import add_adapters, kept_names
-from visreward.training.lora_config import LoRAConfig
-from visreward.training.native_weights import native_weights
-from visreward.training.objective_config import PairwiseConfig
-from visreward.training.pairwise_objective import PairwiseObjective
-from visreward.training.pixels import pixel_reader
-from visreward.training.quantised import quantise
-from visreward.training.reading import read_rows
+from visreward.training.data.feeds import Feed
+from visreward.training.data.pixels import pixel_reader
+from visreward.training.data.reading import read_rows
+from visreward.training.modeling.build import build_model
+from visreward.training.modeling.freezing import freeze
+from visreward.training.modeling.gradient_checkpointing import set_checkpointing
+from visreward.training.modeling.lora import add_adapters, kept_names
+from visreward.training.modeling.native_weights import native_weights
+from visreward.training.modeling.quantised import quantise
+from visreward.training.objectives.pairwise import PairwiseObjective
+from visreward.training.options.freeze_config import FreezeConfig
+from visreward.training.options.lora_config import LoRAConfig
+from visreward.training.options.objective_config import PairwiseConfig
 from visreward.training.run import train
 from visreward.training.trainer import Trainer
 

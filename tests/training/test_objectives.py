@@ -19,14 +19,18 @@ from visreward.losses.ict import ContainmentTargets, TripletFeatures, ict_loss, 
 from visreward.losses.margin import hp_loss, ict_hp_loss
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
-from visreward.training.batches import Batch, readable
-from visreward.training.feeds import Feed
-from visreward.training.freeze_config import FreezeConfig
-from visreward.training.freezing import freeze
-from visreward.training.frozen import ICT_SCORES
-from visreward.training.hp_objective import HPObjective
-from visreward.training.objective_config import ContrastiveConfig, HPConfig, ICTConfig
-from visreward.training.objectives import ContrastiveObjective, ICTObjective, triplet_indicators
+from visreward.training.data.batches import Batch, readable
+from visreward.training.data.feeds import Feed
+from visreward.training.data.frozen import ICT_SCORES
+from visreward.training.modeling.freezing import freeze
+from visreward.training.objectives.base import (
+    ContrastiveObjective,
+    ICTObjective,
+    triplet_indicators,
+)
+from visreward.training.objectives.hp import HPObjective
+from visreward.training.options.freeze_config import FreezeConfig
+from visreward.training.options.objective_config import ContrastiveConfig, HPConfig, ICTConfig
 
 MakeModel = Callable[..., CLIPRewardModel]
 MakeFeed = Callable[..., Feed]

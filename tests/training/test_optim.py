@@ -12,8 +12,7 @@ from torch import nn
 from visreward.core.errors import UsageError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
-from visreward.training.freeze_config import FreezeConfig
-from visreward.training.freezing import freeze
+from visreward.training.modeling.freezing import freeze
 from visreward.training.optim import (
     count_parameters,
     make_optimizer,
@@ -21,7 +20,8 @@ from visreward.training.optim import (
     rate_groups,
     set_rate,
 )
-from visreward.training.optim_config import OptimConfig
+from visreward.training.options.freeze_config import FreezeConfig
+from visreward.training.options.optim_config import OptimConfig
 
 MakeModel = Callable[..., CLIPRewardModel]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from visreward.core.errors import UsageError
-from visreward.training.order import Mixture, epoch_order, part_counts
+from visreward.training.data.order import Mixture, epoch_order, part_counts
 
 
 def test_epoch_order_of_blocks_keeps_them_together_and_shuffles_within() -> None:

@@ -5,7 +5,7 @@ import math
 import torch
 
 from visreward.data.rated_edits import PairVotes
-from visreward.training.pairs import ordered_pairs, pair_votes, ranked_groups, tied_pairs
+from visreward.training.data.pairs import ordered_pairs, pair_votes, ranked_groups, tied_pairs
 
 RATINGS = [[2.0, 3.0, 2.0], [1.0, 4.0]]
 

@@ -20,14 +20,14 @@ from visreward.data.rated_edits import PairVotes
 from visreward.losses.bradley_terry import bradley_terry_loss
 from visreward.losses.uncertainty import uncertainty_loss
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.batches import Batch, Row, readable
-from visreward.training.build import build_model
 from visreward.training.config import TrainConfig
-from visreward.training.feeds import Feed
-from visreward.training.objective_config import PairwiseConfig
-from visreward.training.pairwise_objective import PairwiseObjective
-from visreward.training.pixels import pixel_reader
-from visreward.training.reading import read_rows
+from visreward.training.data.batches import Batch, Row, readable
+from visreward.training.data.feeds import Feed
+from visreward.training.data.pixels import pixel_reader
+from visreward.training.data.reading import read_rows
+from visreward.training.modeling.build import build_model
+from visreward.training.objectives.pairwise import PairwiseObjective
+from visreward.training.options.objective_config import PairwiseConfig
 
 MakeRecipe = Callable[..., TrainConfig]
 NAMES = ("instruction_following", "visual_quality")

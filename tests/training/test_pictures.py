@@ -18,13 +18,18 @@ from PIL import Image
 from rich.console import Console
 
 from visreward.core.errors import MissingExtraError
-from visreward.training.batches import Row
 from visreward.training.config import TrainConfig
-from visreward.training.curves import draw_curves
-from visreward.training.objectives import ShownScore
+from visreward.training.data.batches import Row
+from visreward.training.objectives.base import ShownScore
+from visreward.training.reporting.curves import draw_curves
+from visreward.training.reporting.tracking import open_trackers
+from visreward.training.reporting.validation_page import (
+    NUM_SHOWN,
+    ShownRow,
+    choose_rows,
+    validation_page,
+)
 from visreward.training.run import train
-from visreward.training.tracking import open_trackers
-from visreward.training.validation_page import NUM_SHOWN, ShownRow, choose_rows, validation_page
 
 MakeRecipe = Callable[..., TrainConfig]
 

@@ -13,11 +13,11 @@ from visreward.core.errors import DataError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.training import preparation as module
 from visreward.training.config import TrainConfig
-from visreward.training.feeds import Feed
-from visreward.training.frozen import ICT_SCORES
-from visreward.training.preparation import Preparation
-from visreward.training.processes import make_accelerator
-from visreward.training.reading import read_rows
+from visreward.training.data.feeds import Feed
+from visreward.training.data.frozen import ICT_SCORES
+from visreward.training.data.preparation import Preparation
+from visreward.training.data.reading import read_rows
+from visreward.training.distributed.processes import make_accelerator
 
 MakeRecipe = Callable[..., TrainConfig]
 MakeModel = Callable[..., CLIPRewardModel]

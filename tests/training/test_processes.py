@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from visreward.training.processes import launch_warning
+from visreward.training.distributed.processes import launch_warning
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,15 @@ from visreward.core.errors import DataError, UsageError
 from visreward.data.base import load_optional
 from visreward.data.rated_edits import PairVotes
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.batches import Row
-from visreward.training.build import build_model
 from visreward.training.config import DataConfig, TrainConfig
-from visreward.training.feeds import Feed
-from visreward.training.fitting_parts import check_parts, wanted_rows
-from visreward.training.objective_config import PairwiseConfig
-from visreward.training.pairwise_objective import PairwiseObjective
-from visreward.training.pixels import pixel_reader
-from visreward.training.reading import read_rows, read_splits
+from visreward.training.data.batches import Row
+from visreward.training.data.feeds import Feed
+from visreward.training.data.pixels import pixel_reader
+from visreward.training.data.reading import read_rows, read_splits
+from visreward.training.modeling.build import build_model
+from visreward.training.modeling.fitting_parts import check_parts, wanted_rows
+from visreward.training.objectives.pairwise import PairwiseObjective
+from visreward.training.options.objective_config import PairwiseConfig
 
 pa = load_optional("pyarrow", extra="train")
 pq = load_optional("pyarrow.parquet", extra="train")

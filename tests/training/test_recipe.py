@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from visreward.core.errors import UnknownNameError, UsageError
-from visreward.training.objective_config import HPConfig, ICTConfig, PairwiseConfig
+from visreward.training.options.objective_config import HPConfig, ICTConfig, PairwiseConfig
 from visreward.training.recipe import (
     load_config,
     parse_config,

@@ -27,13 +27,13 @@ from visreward.core.types import Sample
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.devices import is_native
 from visreward.models.loading import load_model
-from visreward.training.batches import Batch, readable
-from visreward.training.build import build_model
-from visreward.training.checkpoint import find_checkpoints
+from visreward.training.checkpoints.checkpoint import find_checkpoints
 from visreward.training.config import TrainConfig
+from visreward.training.data.batches import Batch, readable
+from visreward.training.data.pixels import pixel_reader
+from visreward.training.data.reading import read_rows
+from visreward.training.modeling.build import build_model
 from visreward.training.optim import rate_factor
-from visreward.training.pixels import pixel_reader
-from visreward.training.reading import read_rows
 from visreward.training.recipe import parse_config
 from visreward.training.run import train
 from visreward.training.trainer import Trainer

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from visreward.training.config import TrainConfig
-from visreward.training.optim_config import OptimConfig
+from visreward.training.options.optim_config import OptimConfig
 from visreward.training.run import train
 from visreward.training.schedule import with_steps
 

@@ -12,13 +12,13 @@ import torch
 from rich.console import Console
 
 from visreward.models.clip.family import CLIPRewardModel
-from visreward.training.batches import Batch
 from visreward.training.config import TrainConfig
-from visreward.training.objective_config import PairwiseConfig
-from visreward.training.questions import questions_of
-from visreward.training.reading import read_rows
+from visreward.training.data.batches import Batch
+from visreward.training.data.questions import questions_of
+from visreward.training.data.reading import read_rows
+from visreward.training.objectives.step_shares import count_comparisons
+from visreward.training.options.objective_config import PairwiseConfig
 from visreward.training.run import train
-from visreward.training.step_shares import count_comparisons
 
 MakeRecipe = Callable[..., TrainConfig]
 MakeModel = Callable[..., CLIPRewardModel]

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from visreward.core.errors import StoppedError
-from visreward.training.stop import IMPATIENCE_S, SIGNALS, StopSignals, stopped_error
+from visreward.training.checkpoints.stop import IMPATIENCE_S, SIGNALS, StopSignals, stopped_error
 
 
 @pytest.mark.parametrize("number", SIGNALS)

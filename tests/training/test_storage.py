@@ -9,7 +9,7 @@ import pytest
 from safetensors import SafetensorError
 
 from visreward.core.errors import StorageError
-from visreward.training.storage import building, replace_folder, storing, write_text
+from visreward.training.checkpoints.storage import building, replace_folder, storing, write_text
 
 
 class Killed(BaseException):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
 from visreward.models.clip.inputs import TextInputs
-from visreward.training.tokenizer import train_tokenizer
+from visreward.training.modeling.tokenizer import train_tokenizer
 
 PROMPTS = [
     f"a {size} {colour} {shape}, photographed in soft light"

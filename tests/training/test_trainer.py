@@ -18,11 +18,12 @@ from visreward.core.errors import NonFiniteError, UsageError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.training.config import TrainConfig
-from visreward.training.feeds import Feed
-from visreward.training.frozen import ICT_SCORES
-from visreward.training.hp_objective import HPObjective
-from visreward.training.objective_config import HPConfig
-from visreward.training.processes import make_accelerator, with_precision
+from visreward.training.data.feeds import Feed
+from visreward.training.data.frozen import ICT_SCORES
+from visreward.training.distributed import processes
+from visreward.training.distributed.processes import make_accelerator, with_precision
+from visreward.training.objectives.hp import HPObjective
+from visreward.training.options.objective_config import HPConfig
 from visreward.training.trainer import Trainer
 
 MakeRecipe = Callable[..., TrainConfig]
@@ -151,7 +152,7 @@ def test_accelerator_changes_its_precision_within_one_process(recipe: MakeRecipe
 def test_precision_auto_follows_the_device(
     recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, native: bool, decided: str
 ) -> None:
-    monkeypatch.setattr("visreward.training.processes.is_native", lambda dtype, device: native)
+    monkeypatch.setattr(processes, "is_native", lambda dtype, device: native)
     assert with_precision(recipe("hp", precision="auto")).precision == decided
     for asked in ("float32", "bfloat16"):
         assert with_precision(recipe("hp", precision=asked)).precision == asked

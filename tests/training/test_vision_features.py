@@ -13,18 +13,18 @@ from rich.console import Console
 from torch import Tensor
 
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.build import build_model
 from visreward.training.config import TrainConfig
-from visreward.training.feeds import Feed
-from visreward.training.freeze_config import FreezeConfig
-from visreward.training.freezing import freeze
-from visreward.training.objective_config import PairwiseConfig
-from visreward.training.pairwise_objective import PairwiseObjective
-from visreward.training.pixels import pixel_reader
-from visreward.training.preparation import Preparation
-from visreward.training.reading import read_rows
+from visreward.training.data.feeds import Feed
+from visreward.training.data.pixels import pixel_reader
+from visreward.training.data.preparation import Preparation
+from visreward.training.data.reading import read_rows
+from visreward.training.data.vision_features import features_gb, frozen_features
+from visreward.training.modeling.build import build_model
+from visreward.training.modeling.freezing import freeze
+from visreward.training.objectives.pairwise import PairwiseObjective
+from visreward.training.options.freeze_config import FreezeConfig
+from visreward.training.options.objective_config import PairwiseConfig
 from visreward.training.run import train
-from visreward.training.vision_features import features_gb, frozen_features
 
 MakeRecipe = Callable[..., TrainConfig]
 

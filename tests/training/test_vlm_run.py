@@ -18,10 +18,10 @@ from visreward.models.loading import load_model
 from visreward.models.vlm.editreward import EditReward
 from visreward.models.vlm.hpsv3 import HPSv3
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.batches import readable
-from visreward.training.build import build_model
 from visreward.training.config import TrainConfig
-from visreward.training.reading import read_rows
+from visreward.training.data.batches import readable
+from visreward.training.data.reading import read_rows
+from visreward.training.modeling.build import build_model
 from visreward.training.run import train
 from visreward.training.trainer import Trainer
 

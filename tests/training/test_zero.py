@@ -11,11 +11,11 @@ from visreward.core.errors import MissingExtraError, UsageError
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.training.config import TrainConfig
-from visreward.training.hp_objective import HPObjective
-from visreward.training.objective_config import ContrastiveConfig, HPConfig
-from visreward.training.objectives import ContrastiveObjective
-from visreward.training.processes import make_accelerator
-from visreward.training.zero import Zero, zero_settings
+from visreward.training.distributed.processes import make_accelerator
+from visreward.training.distributed.zero import Zero, zero_settings
+from visreward.training.objectives.base import ContrastiveObjective
+from visreward.training.objectives.hp import HPObjective
+from visreward.training.options.objective_config import ContrastiveConfig, HPConfig
 
 MakeRecipe = Callable[..., TrainConfig]
 MakeModel = Callable[..., CLIPRewardModel]

@@ -39,8 +39,8 @@ def label(
     from visreward.core.errors import UsageError
     from visreward.models.clip.similarity import CLIPSimilarity
     from visreward.models.loading import load_model
-    from visreward.training.journal import shown
-    from visreward.training.labels import label_pick_high
+    from visreward.training.data.labels import label_pick_high
+    from visreward.training.reporting.journal import shown
 
     loaded = load_model(model, device=device)
     if not isinstance(loaded, CLIPSimilarity):

@@ -47,7 +47,7 @@ def train(
     if (recipe is None) == (from_release is None):
         raise UsageError("Give a recipe, or a released YAML with --from-release, and not both.")
     if from_release is not None:
-        from visreward.training.from_release import translate_release
+        from visreward.training.release.from_release import translate_release
 
         typer.echo(translate_release(from_release, num_processes=processes).text(), nl=False)
         return
@@ -57,7 +57,7 @@ def train(
 
     config = load_config(recipe, overrides or [])
     if is_dry:
-        from visreward.training.dry_run import dry_run
+        from visreward.training.reporting.dry_run import dry_run
 
         dry_run(config, console=Console(soft_wrap=False))
         return

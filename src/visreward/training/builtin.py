@@ -22,9 +22,9 @@ from visreward.data.scenes.write import write_captions, write_pick_high
 from visreward.data.scenes.write_edits import write_edits
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.loading import load_model
-from visreward.training.journal import shown
-from visreward.training.labels import label_pick_high
+from visreward.training.data.labels import label_pick_high
 from visreward.training.recipe import load_config
+from visreward.training.reporting.journal import shown
 from visreward.training.run import train
 
 CAPTIONS, PICK_HIGH = Path("work/scenes-captions"), Path("work/scenes-pick-high")

@@ -10,11 +10,11 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_va
 from visreward.core.types import Fidelity
 from visreward.models.heads import Fusion, Pooling
 from visreward.models.vlm.backbone import Positions
-from visreward.training.freeze_config import FreezeConfig
-from visreward.training.lora_config import LoRAConfig
-from visreward.training.objective_config import ObjectiveConfig
-from visreward.training.optim_config import OptimConfig
-from visreward.training.strict import Strict
+from visreward.training.options.freeze_config import FreezeConfig
+from visreward.training.options.lora_config import LoRAConfig
+from visreward.training.options.objective_config import ObjectiveConfig
+from visreward.training.options.optim_config import OptimConfig
+from visreward.training.options.strict import Strict
 
 Checkpointing = Literal["none", "selective", "full"]
 

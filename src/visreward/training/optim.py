@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from visreward.core.errors import UsageError
-from visreward.training.optim_config import OptimConfig
+from visreward.training.options.optim_config import OptimConfig
 
 PARTS: Final = (
     ("reward_token", r"\.embed_tokens\.row$"),

@@ -17,14 +17,14 @@ from pydantic_core import ErrorDetails
 
 from visreward.core.errors import UnknownNameError, UsageError
 from visreward.training.config import TrainConfig
-from visreward.training.objective_config import (
+from visreward.training.options.objective_config import (
     ContrastiveConfig,
     DistillationConfig,
     HPConfig,
     ICTConfig,
     PairwiseConfig,
 )
-from visreward.training.strict import Strict
+from visreward.training.options.strict import Strict
 
 
 def recipe_names() -> list[str]:

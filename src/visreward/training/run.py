@@ -12,38 +12,38 @@ from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.models.loading import load_model
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.card import RunResult, write_card
-from visreward.training.config import TrainConfig
-from visreward.training.distillation import DistillationObjective
-from visreward.training.feeds import Feed
-from visreward.training.fingerprint import rows_fingerprint
-from visreward.training.fitting_parts import check_parts, wanted_rows
-from visreward.training.freezing import frozen_vision_layers
-from visreward.training.hp_objective import HPObjective
-from visreward.training.keeper import storing_run
-from visreward.training.objective_config import (
-    ContrastiveConfig,
-    DistillationConfig,
-    HPConfig,
-    ICTConfig,
-    PairwiseConfig,
-)
-from visreward.training.objectives import ContrastiveObjective, ICTObjective, Objective
-from visreward.training.pairwise_objective import PairwiseObjective
-from visreward.training.preparation import Preparation
-from visreward.training.processes import make_accelerator, with_precision
-from visreward.training.reading import read_splits
-from visreward.training.record import (
+from visreward.training.checkpoints.fingerprint import rows_fingerprint
+from visreward.training.checkpoints.keeper import storing_run
+from visreward.training.checkpoints.record import (
     record,
     refuse_other_rows,
     refuse_other_run,
     versions,
     write_json,
 )
-from visreward.training.rows import Rows
+from visreward.training.config import TrainConfig
+from visreward.training.data.feeds import Feed
+from visreward.training.data.preparation import Preparation
+from visreward.training.data.reading import read_splits
+from visreward.training.data.rows import Rows
+from visreward.training.distributed.processes import make_accelerator, with_precision
+from visreward.training.modeling.fitting_parts import check_parts, wanted_rows
+from visreward.training.modeling.freezing import frozen_vision_layers
+from visreward.training.modeling.trained_model import trained_model
+from visreward.training.objectives.base import ContrastiveObjective, ICTObjective, Objective
+from visreward.training.objectives.distillation import DistillationObjective
+from visreward.training.objectives.hp import HPObjective
+from visreward.training.objectives.pairwise import PairwiseObjective
+from visreward.training.options.objective_config import (
+    ContrastiveConfig,
+    DistillationConfig,
+    HPConfig,
+    ICTConfig,
+    PairwiseConfig,
+)
+from visreward.training.reporting.card import RunResult, write_card
+from visreward.training.reporting.summary import RunSummary, say_summary
 from visreward.training.schedule import with_steps
-from visreward.training.summary import RunSummary, say_summary
-from visreward.training.trained_model import trained_model
 from visreward.training.trainer import Trainer
 
 

@@ -15,20 +15,20 @@ from rich.console import Console
 from torch import Tensor
 
 from visreward.core.errors import DataError, NonFiniteError, UsageError
-from visreward.training.batches import Batch
+from visreward.training.checkpoints.culprits import name_culprits
+from visreward.training.checkpoints.keeper import Keeper, storing_run
+from visreward.training.checkpoints.state import take_weights
+from visreward.training.checkpoints.stop import StopSignals, stopped_error
 from visreward.training.config import TrainConfig
-from visreward.training.culprits import name_culprits
-from visreward.training.feeds import Feed
-from visreward.training.journal import Journal, say
-from visreward.training.keeper import Keeper, storing_run
-from visreward.training.objectives import Objective, StepOutput
+from visreward.training.data.batches import Batch
+from visreward.training.data.feeds import Feed
+from visreward.training.distributed.processes import launch_warning
+from visreward.training.distributed.strategies import make_parallel
+from visreward.training.objectives.base import Objective, StepOutput
+from visreward.training.objectives.step_shares import with_shares
 from visreward.training.optim import count_parameters, rate_groups, set_rate
-from visreward.training.pictures import shown_rows, write_pictures
-from visreward.training.processes import launch_warning
-from visreward.training.state import take_weights
-from visreward.training.step_shares import with_shares
-from visreward.training.stop import StopSignals, stopped_error
-from visreward.training.strategies import make_parallel
+from visreward.training.reporting.journal import Journal, say
+from visreward.training.reporting.pictures import shown_rows, write_pictures
 
 
 class Trainer:

@@ -25,7 +25,7 @@ from visreward.models.clip.inputs import (
     load_text_inputs,
 )
 from visreward.models.facts import ModelFacts
-from visreward.training.tokenizer import train_tokenizer
+from visreward.training.modeling.tokenizer import train_tokenizer
 
 PROMPTS = (
     "a red cube",

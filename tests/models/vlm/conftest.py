@@ -27,7 +27,7 @@ from visreward.models.vlm.pixels import PatchInputs, PixelBudget
 from visreward.models.vlm.rating_prompts import ChatInputs, RatingPrompts
 from visreward.models.vlm.reward import VLMReward
 from visreward.models.vlm.settings import VLMSettings
-from visreward.training.chat_tokenizer import (
+from visreward.training.modeling.chat_tokenizer import (
     IMAGE,
     VIDEO,
     VISION_END,

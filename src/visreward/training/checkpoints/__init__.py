@@ -1,0 +1,1 @@
+"""What outlives a process: checkpoints, signals, and the record of a run."""

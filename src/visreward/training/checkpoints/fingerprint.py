@@ -1,0 +1,116 @@
+"""What a run was made from: which rows, and which state of the code."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import visreward
+from visreward.core.errors import UsageError
+from visreward.training.data.batches import Row, name_below
+from visreward.training.data.row_sources import JoinedRows, RowSource, TableRows
+from visreward.training.data.rows import Rows
+
+TIME_LIMIT_S = 10.0
+ROWS_PER_CHUNK = 65_536
+
+
+def rows_fingerprint(rows: Sequence[Row], root: Path) -> dict[str, Any]:  # JSON values
+    """Return how many rows there are, and a digest of all that is known of them, in their order.
+
+    It holds the images' names below `root`, prompts, labels and ratings, but not the images
+    themselves: reading them all would take as long as a first epoch.
+    """
+    chosen = Rows.made(rows)
+    digest = hashlib.sha256()
+    for part in _known(chosen.source, chosen.numbers, root):
+        digest.update(part)
+    return {"rows": len(chosen), "sha256": digest.hexdigest()}
+
+
+def _known(source: RowSource, numbers: NDArray[np.int64], root: Path) -> Iterator[bytes]:
+    """Yield what is known of some rows of a source; of tables without making each row."""
+    if isinstance(source, JoinedRows):
+        part_of = np.searchsorted(source.starts, numbers, side="right") - 1
+        yield part_of.tobytes()
+        for place, part in enumerate(source.parts):
+            yield from _known(part, numbers[part_of == place] - source.starts[place], root)
+    elif isinstance(source, TableRows):
+        for start in range(0, len(numbers), ROWS_PER_CHUNK):
+            chunk = source.table.rows.take(numbers[start : start + ROWS_PER_CHUNK])
+            for batch in chunk.combine_chunks().to_batches():
+                yield batch.serialize()
+    else:
+        for number in numbers.tolist():
+            row = source[number]
+            files = [name_below(file, root) for file in row.files]
+            known = (files, row.prompts, row.labels, row.dimensions, row.overall)
+            yield f"{known!r}\n".encode()
+
+
+def require_same_rows(
+    known: Mapping[str, Any],  # JSON values
+    now: Mapping[str, Any],  # JSON values
+    *,
+    data: Path,
+    run: Path,
+) -> None:
+    """Stop where a run would go on with other rows than it began with.
+
+    Args:
+        known: Fingerprint of each split when the run began.
+        now: Fingerprint of each split today.
+        data: The data set, for the message.
+        run: The run's folder, for the message.
+
+    Raises:
+        UsageError: naming the splits that differ.
+    """
+    changed = [
+        f"'{split}' ({known[split]['rows']} rows {known[split]['sha256'][:12]}, now "
+        f"{now[split]['rows']} rows {now[split]['sha256'][:12]})"
+        for split in now
+        if split in known and known[split] != now[split]
+    ]
+    if changed:
+        raise UsageError(
+            f"The rows of {data} have changed since the run in {run} began, in the split "
+            f"{' and '.join(changed)}. Bring the data back, or give another output=FOLDER."
+        )
+
+
+def git_commit() -> str | None:
+    """Return the commit of the package's source, with `-dirty` where files differ from it.
+
+    None where the package lies in no git work tree of its own, as an installed one does.
+    """
+    git = shutil.which("git")
+    source = Path(visreward.__file__)
+    if git is None or _git(git, source, "ls-files", "--error-unmatch", source.name) is None:
+        return None
+    commit = _git(git, source, "rev-parse", "HEAD")
+    changes = _git(git, source, "status", "--porcelain", "--untracked-files=no", ".")
+    return f"{commit}-dirty" if commit and changes else commit
+
+
+def _git(program: str, source: Path, *arguments: str) -> str | None:
+    """Return what git says in a file's folder, or None where it fails."""
+    try:
+        done = subprocess.run(  # noqa: S603  fixed words, no shell
+            [program, *arguments],
+            cwd=source.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=TIME_LIMIT_S,
+        )
+    except (subprocess.SubprocessError, OSError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,110 @@
+"""What a run writes down about itself, and whether a folder holds another run."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from visreward import __version__
+from visreward.core.errors import UsageError
+from visreward.training.checkpoints.checkpoint import find_checkpoints
+from visreward.training.checkpoints.fingerprint import git_commit, require_same_rows
+from visreward.training.checkpoints.storage import write_text
+from visreward.training.config import TrainConfig
+
+RECIPE, VERSIONS = "recipe.yaml", "versions.json"
+
+MAY_CHANGE = frozenset(
+    {
+        "output",
+        "device",
+        "optim.steps",
+        "optim.epochs",
+        "checkpointing",
+        "data.num_workers",
+        "keep_checkpoints",
+        "log_every",
+        "parallel.strategy",
+        "parallel.zero_stage",
+        "save_every",
+        "save_every_epochs",
+        "validate_every",
+        "validate_every_epochs",
+        "wandb_project",
+    }
+)
+"""Settings in which a resumed run may differ from the one that it goes on with."""
+
+
+def refuse_other_run(config: TrainConfig) -> None:
+    """Stop if the output folder holds a checkpoint of a run with other settings.
+
+    A setting that is younger than the run had its default there.
+
+    Raises:
+        UsageError: naming the settings that differ.
+    """
+    place = config.output / RECIPE
+    if not find_checkpoints(config.output) or not place.is_file():
+        return
+    known = _flat(yaml.safe_load(place.read_text(encoding="utf-8")))
+    values = _flat(config.model_dump(mode="json"))
+    chosen = _flat(config.model_dump(mode="json", exclude_defaults=True))
+    names = (known.keys() | chosen.keys()) - MAY_CHANGE
+    changed = sorted(name for name in names if known.get(name) != values.get(name))
+    if changed:
+        raise UsageError(
+            f"{config.output} holds a run with other settings in: {', '.join(changed)}. "
+            "Give another output=FOLDER, or delete that run."
+        )
+
+
+def refuse_other_rows(config: TrainConfig, fingerprints: Mapping[str, Any]) -> None:  # JSON values
+    """Stop if the output folder holds a checkpoint of a run on other rows.
+
+    Raises:
+        UsageError: naming the splits that differ.
+    """
+    place = config.output / VERSIONS
+    if not find_checkpoints(config.output) or not place.is_file():
+        return
+    known = json.loads(place.read_text(encoding="utf-8")).get("data", {})
+    require_same_rows(known, fingerprints, data=config.data.path, run=config.output)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:  # JSON values
+    """Return nested settings under dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found.update(_flat(value, f"{prefix}{key}."))
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def record(config: TrainConfig, fingerprints: Mapping[str, Any]) -> None:  # JSON values
+    """Write recipe, versions, the commit of the code and the fingerprints of the rows."""
+    config.output.mkdir(parents=True, exist_ok=True)
+    values = config.model_dump(mode="json")
+    write_text(config.output / RECIPE, yaml.safe_dump(values, sort_keys=False))
+    known = {**versions(), "git_commit": git_commit(), "data": dict(fingerprints)}
+    write_json(config.output / VERSIONS, known)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what takes part in a training."""
+    packages = ("torch", "transformers", "accelerate", "pillow", "numpy")
+    found = {name: version(name) for name in packages}
+    return {**found, "visreward": __version__, "python": platform.python_version()}
+
+
+def write_json(path: Path, values: object) -> None:
+    """Write a JSON file in one step."""
+    write_text(path, json.dumps(values, indent=2) + "\n")

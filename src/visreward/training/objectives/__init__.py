@@ -1,0 +1,1 @@
+"""What a step computes: a model and its loss."""

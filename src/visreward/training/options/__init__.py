@@ -1,0 +1,1 @@
+"""Parts of the configuration of a training run."""

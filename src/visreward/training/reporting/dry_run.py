@@ -1,0 +1,305 @@
+"""What a run would do, found out without taking a step or writing a file.
+
+Shape letters: P tokens of a tree, h width, i inner width, a heads.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from visreward.models.clip.family import CLIPRewardModel
+from visreward.models.vlm.packing import pack_sequences
+from visreward.models.vlm.reward import VLMReward
+from visreward.training.config import Checkpointing, TrainConfig
+from visreward.training.data.batches import Batch, Row
+from visreward.training.data.feeds import Feed
+from visreward.training.data.pairs import ordered_pairs
+from visreward.training.data.pixels import pixel_reader
+from visreward.training.data.questions import questions_of
+from visreward.training.data.reading import read_splits
+from visreward.training.distributed.processes import with_precision
+from visreward.training.modeling.fitting_parts import check_parts, wanted_rows
+from visreward.training.modeling.trained_model import trained_model
+from visreward.training.objectives.pairwise import row_sequences
+from visreward.training.optim import count_parameters
+from visreward.training.reporting.journal import say
+from visreward.training.schedule import with_steps
+
+NUM_SAMPLED: Final = 64
+"""How many rows tokens are counted on."""
+
+_SHOWN_ROWS: Final = 4
+_ADAM_MOMENTS: Final = 2
+_HALF: Final = 2  # bytes of a number in bfloat16
+_FULL: Final = 4
+_KEPT: Final = {"none": (8, 3), "selective": (5, 2), "full": (1, 0)}
+"""Numbers that a layer keeps of a token, in widths and inner widths."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenCounts:
+    """Tokens of some rows, by row.
+
+    Attributes:
+        packed: With shared beginnings once, as training computes them.
+        plain: One sequence for each image and rating prompt.
+        pairs: How many pairs of images the row compares.
+    """
+
+    packed: tuple[int, ...]
+    plain: tuple[int, ...]
+    pairs: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryEstimate:
+    """Memory of one process at one step, in bytes.
+
+    Attributes:
+        weights: All of them, as they are kept.
+        gradients: Of the trained ones.
+        optimizer: Two moments of AdamW for each trained number.
+        activations: What the layers keep for the backward pass, see `activation_bytes`.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """Return the sum."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+
+def dry_run(config: TrainConfig, *, console: Console) -> None:
+    """Print what a run would train, need and see. No step is taken and no file is written.
+
+    Raises:
+        UsageError: as `train` does.
+        DataError: as `train` does, but for images, of which the first batch alone is read.
+    """
+    config = with_precision(config)
+    check_parts(config)
+    splits = read_splits(config.data, wanted=wanted_rows(config.objective))
+    model = trained_model(config, (prompt for row in splits.train for prompt in row.prompts))
+    feed = Feed(
+        splits.train,
+        pixel_reader(model),
+        config=config.data.model_copy(update={"cache_pixels": False, "num_workers": 0}),
+        batch_size=config.optim.batch_size,
+        seed=config.seed,
+    )
+    config = with_steps(config, feed.batches_per_epoch)
+    batch = feed[0]
+    for note in splits.train.left_out:
+        say(console, f"left out: {note}")
+    console.print(_parameters(model))
+    counts = None
+    if isinstance(model, VLMReward):
+        chosen = np.linspace(0, len(feed.rows) - 1, min(NUM_SAMPLED, len(feed.rows)))
+        counts = count_tokens(model, feed.batch_of([int(row) for row in chosen]))
+    console.print(_steps(config, feed, len(splits.validation), counts))
+    console.print(_memory(estimate_memory(model, config, batch)))
+    console.print(_first_batch(batch))
+
+
+def count_tokens(model: VLMReward, batch: Batch) -> TokenCounts:
+    """Return how many tokens the rows of a batch make."""
+    packed, plain, pairs = [], [], []
+    for number in range(len(batch.rows)):
+        own = batch.part(slice(number, number + 1))
+        questions = questions_of(own.rows)
+        sequences = row_sequences(model, own, questions, []).sequences
+        packs = pack_sequences(sequences, max_tokens=model.max_pack_tokens)
+        packed.append(sum(pack.tree.num_tokens for pack in packs))
+        plain.append(sum(len(each.ids) for each in sequences))
+        pairs.append(len(ordered_pairs([each.known.overall for each in questions])))
+    return TokenCounts(packed=tuple(packed), plain=tuple(plain), pairs=tuple(pairs))
+
+
+def estimate_memory(
+    model: CLIPRewardModel | VLMReward, config: TrainConfig, batch: Batch
+) -> MemoryEstimate:
+    """Return how much memory a process needs, roughly.
+
+    Gradients and moments are of the dtype of the weights. Of sharded training, this is before
+    sharding.
+
+    Args:
+        model: With its frozen parts.
+        config: The run.
+        batch: One of its batches.
+    """
+    weights = trained = 0
+    for parameter in model.parameters():
+        num_bytes = parameter.numel() * parameter.element_size()
+        weights += num_bytes
+        trained += num_bytes * parameter.requires_grad
+    part = batch.split(config.optim.accumulation)[0]
+    width = _HALF if config.precision == "bfloat16" else _FULL
+    return MemoryEstimate(
+        weights=weights,
+        gradients=trained,
+        optimizer=_ADAM_MOMENTS * trained,
+        activations=activation_bytes(
+            model, part, num_bytes=width, checkpointing=config.checkpointing
+        ),
+    )
+
+
+def activation_bytes(
+    model: CLIPRewardModel | VLMReward,
+    batch: Batch,
+    *,
+    num_bytes: int,
+    checkpointing: Checkpointing = "none",
+) -> int:
+    """Return what the layers of both towers keep for the backward pass, roughly.
+
+    A layer keeps for each of its tokens the inputs of its two norms and two linear blocks, the
+    queries, keys, values and output of attention (8 h numbers), and what the MLP makes (3 i).
+    Attention is taken to keep no matrix of scores, as fused attention does. With selective
+    checkpointing these are the outputs of linear maps alone (5 h, 2 i), with full checkpointing
+    the layer's input (h).
+    A tower whose weights are all frozen keeps nothing.
+    """
+    found = 0
+    outer, inner = _KEPT[checkpointing]
+    for tower, tokens in _towers(model, batch):
+        if not any(parameter.requires_grad for parameter in tower.parameters()):
+            continue
+        for layer in _layers(tower):
+            widths = [m.in_features for m in layer.modules() if isinstance(m, nn.Linear)]
+            found += tokens * (outer * min(widths) + inner * max(widths)) * num_bytes
+    return found
+
+
+def _towers(model: CLIPRewardModel | VLMReward, batch: Batch) -> list[tuple[nn.Module, int]]:
+    """Return both towers, and how many tokens of a batch go through each."""
+    assert batch.pixels is not None
+    pixels = [image for row in batch.pixels for image in row]
+    if isinstance(model, VLMReward):
+        side = model.inputs.patches.patch_size
+        patches = sum(image.shape[1] * image.shape[2] // side**2 for image in pixels)
+        backbone = model.backbone.model
+        tokens = sum(count_tokens(model, batch).packed)
+        return [(backbone.visual, patches), (backbone.language_model, tokens)]
+    clip = model.backbone.clip
+    positions = clip.vision_model.embeddings.position_embedding.num_embeddings
+    towers: list[tuple[nn.Module, int]] = [(clip.vision_model, len(pixels) * positions)]
+    if model.backbone.has_text and model.text_inputs is not None:
+        num_prompts = sum(len(row.prompts) for row in batch.rows)
+        towers.append((clip.text_model, num_prompts * model.text_inputs.context))
+    return towers
+
+
+def _layers(tower: nn.Module) -> list[nn.Module]:
+    """Return the blocks of a tower: its longest list of modules."""
+    lists = [list(each) for each in tower.modules() if isinstance(each, nn.ModuleList)]
+    return max(lists, key=len)
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", show_header=False, title_style="bold")
+
+
+def _parameters(model: CLIPRewardModel | VLMReward) -> Table:
+    table = Table(title="Parameters", title_justify="left", title_style="bold")
+    for name in ("part", "trained", "frozen"):
+        table.add_column(name, justify="left" if name == "part" else "right")
+    backbone = model.backbone.model if isinstance(model, VLMReward) else model.backbone.clip
+    parts = [(name, part) for name, part in backbone.named_children()]
+    parts += [(name, part) for name, part in model.named_children() if name != "backbone"]
+    for name, part in [*parts, ("all", model)]:
+        trained, frozen = count_parameters(part)
+        if trained or frozen:
+            table.add_row(name, f"{trained:,}", f"{frozen:,}")
+    return table
+
+
+def _steps(
+    config: TrainConfig, feed: Feed, num_validation: int, counts: TokenCounts | None
+) -> Table:
+    table = _table("Steps")
+    epochs = config.optim.steps * config.optim.batch_size / len(feed.usable)
+    table.add_row("rows", f"{len(feed.usable):,} for training, {num_validation:,} for validation")
+    table.add_row("steps", f"{config.optim.steps:,} of {config.optim.batch_size} rows")
+    table.add_row("epochs", f"{epochs:.2f}, {feed.batches_per_epoch:,} steps each")
+    if counts is not None and any(counts.pairs):
+        pairs = sum(counts.pairs)
+        per_row = [
+            each / max(num, 1) for each, num in zip(counts.packed, counts.pairs, strict=True)
+        ]
+        table.add_row(
+            "tokens per pair",
+            f"mean {sum(counts.packed) / pairs:,.0f}, most {max(per_row):,.0f}, with shared "
+            f"beginnings once ({sum(counts.plain) / pairs:,.0f} without)",
+        )
+        table.add_row(
+            "tokens per row",
+            f"mean {np.mean(counts.packed):,.0f}, most {max(counts.packed):,}, of "
+            f"{len(counts.packed)} rows with {pairs / len(counts.pairs):.1f} pairs each",
+        )
+    return table
+
+
+def _memory(estimate: MemoryEstimate) -> Table:
+    table = _table("Memory of a process, roughly")
+    how = {
+        "weights": "as they are kept",
+        "gradients": "one number for each that is trained",
+        "optimizer": "two moments of AdamW for each",
+        "activations": "what each layer keeps of each token for the backward pass",
+        "total": "without the scores of attention, and the space that torch keeps in reserve",
+    }
+    for name, explanation in how.items():
+        num_bytes = getattr(estimate, name)
+        size = f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
+        table.add_row(name, size, explanation)
+    return table
+
+
+def _first_batch(batch: Batch) -> Table:
+    assert batch.pixels is not None
+    table = Table(title="First batch", title_justify="left", title_style="bold")
+    for name in ("row", "prompt", "images", "ratings"):
+        table.add_column(name, overflow="fold")
+    for number, row in enumerate(batch.rows[:_SHOWN_ROWS]):
+        sizes = Counter(f"{image.shape[2]}x{image.shape[1]}" for image in batch.pixels[number])
+        before = f", {len(row.sources)} before the edit" if row.sources else ""
+        table.add_row(
+            row.id or str(int(batch.row_ids[number])),
+            " / ".join(dict.fromkeys(row.prompts)),
+            ", ".join(f"{num} of {size}" for size, num in sizes.items()) + before,
+            _ratings(row),
+        )
+    rest = len(batch.rows) - _SHOWN_ROWS
+    if rest > 0:
+        table.add_row("...", f"{rest} more", "", "")
+    for reason in batch.skipped.values():
+        table.add_row("skipped", reason, "", "")
+    return table
+
+
+def _ratings(row: Row) -> str:
+    lines = []
+    for known in row.comparisons():
+        lines.append("overall " + _numbers(known.overall))
+        by_dimension = zip(*known.dimensions, strict=True)
+        lines += [f"dimension {n} {_numbers(each)}" for n, each in enumerate(by_dimension, 1)]
+        lines += [f"votes {each.for_one}:{each.for_other}" for each in known.votes]
+    return "\n".join(lines)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
