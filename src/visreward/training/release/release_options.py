@@ -13,7 +13,7 @@ IGNORED: Final[Mapping[str, str]] = {
     "attn_implementation": "attention is computed without padding, by sdpa or eager",
     "dataset_num_proc": "data.num_workers decodes images; rows are read as a stream",
     "ddp_timeout": "the launcher has one",
-    "deepspeed": "the launcher decides: torchrun, or accelerate launch",
+    "deepspeed": "parallel.strategy says how processes share a model",
     "disable_flash_attn2": "attention is computed without padding, by sdpa or eager",
     "gradient_checkpointing_kwargs": "checkpointing is never reentrant",
     "logging_epochs": "log_every counts steps",
