@@ -15,7 +15,7 @@ from visreward.core.errors import UsageError
 from visreward.core.types import Sample
 from visreward.data.pick_high import PickHigh, Triplet
 from visreward.models.clip.family import CLIPRewardModel
-from visreward.training import labels as module
+from visreward.training.data import labels as module
 from visreward.training.data.labels import label_pick_high, triplet_cosines
 
 MakeModel = Callable[..., CLIPRewardModel]

@@ -21,7 +21,7 @@ from visreward.core.errors import UsageError
 from visreward.core.images import AS_RELEASED, UPRIGHT
 from visreward.models.clip.inputs import PixelInputs
 from visreward.models.vlm.pixels import PatchInputs, PixelBudget
-from visreward.training import pixels as module
+from visreward.training.data import pixels as module
 from visreward.training.data.pixels import PixelReader, fingerprint, pixel_cache
 
 SIZE = 12

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from visreward.core.errors import DataError
 from visreward.models.clip.family import CLIPRewardModel
-from visreward.training import preparation as module
 from visreward.training.config import TrainConfig
+from visreward.training.data import preparation as module
 from visreward.training.data.feeds import Feed
 from visreward.training.data.frozen import ICT_SCORES
 from visreward.training.data.preparation import Preparation
