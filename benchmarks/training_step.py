@@ -99,7 +99,6 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     ours = build_ours(size, device=device, dtype=torch.float32)
     tokenizer = ours.inputs.chat.tokenizer
     released = Released(ours, size.config(len(tokenizer), tokenizer.get_vocab()))
-    ours.set_attention("eager" if device.type == "cpu" else "sdpa")
     pictures = make_pictures(folder, 3 * options.pairs)
     batch = packed_batch(ours, pictures).to(device)
     objective = PairwiseObjective(ours, PairwiseConfig(name="pairwise", overall_weight=0.0))
