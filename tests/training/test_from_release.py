@@ -213,7 +213,7 @@ def test_documentation_lists_every_option_beside_its_new_name() -> None:
 
 def test_ignored_options_are_named_above_the_recipe(translate: Translate) -> None:
     text = translate(deepspeed="zero2.json", save_only_model=True).text()
-    assert "# deepspeed: the launcher decides" in text
+    assert "# deepspeed: parallel.strategy says" in text
     assert "# save_only_model: checkpoints always hold the optimizer too" in text
     parse_config(yaml.safe_load(text))
 

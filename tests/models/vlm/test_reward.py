@@ -28,9 +28,14 @@ ALL_FAMILIES = sorted(FAMILIES)
 
 
 def numbers(scores: list[Score]) -> np.ndarray[Any, Any]:
+    """Return fused mu, log sigma (what a head says; sigma enlarges its rounding) and each mu."""
     return np.array(
         [
-            [score.value, score.sigma or 0, *(part.mu for part in score.dimensions.values())]
+            [
+                score.value,
+                np.log(score.sigma or 1),
+                *(part.mu for part in score.dimensions.values()),
+            ]
             for score in scores
         ]
     )

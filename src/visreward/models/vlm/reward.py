@@ -198,10 +198,12 @@ class VLMReward(RewardModel):
         They are float32, whatever training computes in, or float64 where the whole model is.
         """
         head = self.heads[member % len(self.heads)]
-        seen = states[path[:-1] if self.inputs.settings.pooling == "mean" else path[-1:]]
-        with torch.autocast(seen.device.type, enabled=False):
-            found: Tensor = head(seen.to(next(head.parameters()).dtype))
-        return found.mean(dim=0)
+        dtype = next(head.parameters()).dtype
+        with torch.autocast(states.device.type, enabled=False):
+            if self.inputs.settings.pooling == "mean":
+                found: Tensor = head(states[path[:-1]].to(dtype))
+                return found.mean(dim=0)
+            return head(states[path[-1]].to(dtype))  # type: ignore[no-any-return]
 
     def image_features(self, images: Sequence[Tensor]) -> list[ImageFeatures]:
         """Return what the vision tower makes of (3, H, W) pictures that `prepare` has resized."""
