@@ -13,6 +13,7 @@ from PIL import Image
 
 from visreward.core.images import read_image
 from visreward.core.types import DimensionScore, ImageSource, Sample, Score
+from visreward.evaluation import page as page_module
 from visreward.evaluation import report as report_module
 from visreward.evaluation.report import write_report
 from visreward.models.facts import ModelFacts
@@ -181,7 +182,7 @@ def test_report_thumbnails_are_small_and_made_once(
         opened.append(source)
         return read_image(source)
 
-    monkeypatch.setattr(report_module, "read_image", counted)
+    monkeypatch.setattr(page_module, "read_image", counted)
     items = [scored(n, pictures[0], 0.5, prompt=f"prompt {n}") for n in range(4)]
     path = written(items, tmp_path)
     assert len(Parsed(path).values("img", "src")) == 4

@@ -20,11 +20,14 @@ from rich.console import Console
 from visreward.data.scenes.write_edits import write_edits
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.training.config import DataConfig, ModelConfig, TrainConfig
+from visreward.training.data.batches import Batch
 from visreward.training.data.feeds import Feed
 from visreward.training.data.pixels import pixel_reader
 from visreward.training.data.reading import read_rows
 from visreward.training.modeling.build import build_model
 from visreward.training.recipe import parse_config
+from visreward.training.run import train
+from visreward.training.trainer import Trainer
 
 COLOURS = {
     "red": (220, 30, 30),
@@ -286,6 +289,28 @@ def train_server() -> Iterator[Any]:
 @pytest.fixture
 def quiet() -> Console:
     return Console(file=io.StringIO())
+
+
+@pytest.fixture
+def train_until(
+    quiet: Console, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[TrainConfig, int], None]:
+    """Return a function that trains until a step is done, and stops then as Ctrl-C does."""
+
+    def run(config: TrainConfig, step: int) -> None:
+        take = Trainer._step
+
+        def stopping(self: Trainer, batch: Batch) -> Any:
+            if self.state.step == step:
+                raise KeyboardInterrupt
+            return take(self, batch)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "_step", stopping)
+            with pytest.raises(KeyboardInterrupt):
+                train(config, console=quiet)
+
+    return run
 
 
 @pytest.fixture(autouse=True)

@@ -174,7 +174,9 @@ def test_rating_prompts_left_out_are_those_of_the_model_to_start_from(
     config = with_base(first, first.output / "model").model
     model = build_model(config.model_copy(update={"vlm": silent}), [], seed=0)
     assert isinstance(model, VLMReward)
-    assert model.inputs.chat.prompts.templates == first.model.vlm.rating_prompts.templates  # type: ignore[union-attr]
+    known = first.model.vlm.rating_prompts
+    assert known is not None
+    assert model.inputs.chat.prompts.templates == known.templates
     save_base(tmp_path / "base", "qwen2_5_vl", extra_rows=0)
     bare = config.model_copy(update={"vlm": silent, "init": str(tmp_path / "base")})
     with pytest.raises(UsageError, match=r"no rating prompts to take over. Give model.vlm.rating"):

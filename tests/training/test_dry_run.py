@@ -19,7 +19,8 @@ from visreward.training.data.reading import read_rows
 from visreward.training.modeling.build import build_model
 from visreward.training.modeling.freezing import freeze
 from visreward.training.objectives.pairwise import PairwiseObjective
-from visreward.training.reporting.dry_run import count_tokens, estimate_memory
+from visreward.training.options.objective_config import PairwiseConfig
+from visreward.training.reporting.estimates import count_tokens, estimate_memory
 
 MakeRecipe = Callable[..., TrainConfig]
 
@@ -79,7 +80,8 @@ def test_memory_of_weights_gradients_and_moments_is_what_they_take(
     batch = feed[0]
     found = estimate_memory(model, config, batch)
     assert found.weights == sum(4 * p.numel() for p in model.parameters())
-    objective = PairwiseObjective(model, config.objective)  # type: ignore[arg-type]
+    assert isinstance(config.objective, PairwiseConfig)
+    objective = PairwiseObjective(model, config.objective)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
     kept = 0
 

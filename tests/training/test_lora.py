@@ -33,11 +33,11 @@ from visreward.training.options.freeze_config import FreezeConfig
 from visreward.training.options.lora_config import LoRAConfig
 from visreward.training.options.objective_config import PairwiseConfig
 from visreward.training.run import train
-from visreward.training.trainer import Trainer
 
 pytest.importorskip("peft")
 
 MakeRecipe = Callable[..., TrainConfig]
+TrainUntil = Callable[[TrainConfig, int], None]
 OBJECTIVE = PairwiseConfig(name="pairwise")
 
 
@@ -187,7 +187,7 @@ def test_adapters_with_dropout_have_the_same_gradients_when_checkpointed(
 
 
 def test_train_with_adapters_stopped_and_resumed_gives_the_same_native_model(
-    edit_recipe: MakeRecipe, quiet: Console, monkeypatch: pytest.MonkeyPatch
+    edit_recipe: MakeRecipe, quiet: Console, train_until: TrainUntil
 ) -> None:
     sections = {
         "lora": {"rank": 2, "dropout": 0.2, "vision": True},
@@ -197,20 +197,10 @@ def test_train_with_adapters_stopped_and_resumed_gives_the_same_native_model(
     whole = edit_recipe(run="whole", **sections)
     train(whole, console=quiet)
     parts = edit_recipe(run="parts", **sections)
-    step = Trainer._step
-
-    def stopping(self: Trainer, batch: Any) -> Any:
-        if self.state.step == 4:
-            raise KeyboardInterrupt
-        return step(self, batch)
-
-    monkeypatch.setattr(Trainer, "_step", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        train(parts, console=quiet)
+    train_until(parts, 4)
     file = find_checkpoints(parts.output)[0] / "model.safetensors"
     held = {name for name in load_file(file) if ".lora_" not in name and ".heads." not in name}
     assert held == {"model.backbone.model.language_model.embed_tokens.row"}
-    monkeypatch.setattr(Trainer, "_step", step)
     train(parts, console=quiet)
     first, second = (
         (each.output / "model" / "model.safetensors").read_bytes() for each in (whole, parts)

@@ -18,7 +18,7 @@ from visreward.data.base import load_optional
 from visreward.data.rated_edits import PairVotes
 from visreward.models.vlm.reward import VLMReward
 from visreward.training.config import DataConfig, TrainConfig
-from visreward.training.data.batches import Row
+from visreward.training.data.batches import Row, readable
 from visreward.training.data.feeds import Feed
 from visreward.training.data.pixels import pixel_reader
 from visreward.training.data.reading import read_rows, read_splits
@@ -329,7 +329,7 @@ def test_held_out_rows_share_no_source_image_and_no_prompt_with_training(tmp_pat
     write_json(tmp_path / "images" / "train.json", [hpdv3(number) for number in range(160)])
 
     def source(row: Row) -> object:
-        return row.sources[0].read().data  # type: ignore[union-attr]
+        return readable(row.sources[0])
 
     def prompt(row: Row) -> object:
         return row.prompts[0]

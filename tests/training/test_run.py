@@ -29,16 +29,16 @@ from visreward.models.devices import is_native
 from visreward.models.loading import load_model
 from visreward.training.checkpoints.checkpoint import find_checkpoints
 from visreward.training.config import TrainConfig
-from visreward.training.data.batches import Batch, readable
+from visreward.training.data.batches import readable
 from visreward.training.data.pixels import pixel_reader
 from visreward.training.data.reading import read_rows
 from visreward.training.modeling.build import build_model
 from visreward.training.optim import rate_factor
 from visreward.training.recipe import parse_config
 from visreward.training.run import train
-from visreward.training.trainer import Trainer
 
 MakeRecipe = Callable[..., TrainConfig]
+TrainUntil = Callable[[TrainConfig, int], None]
 MakeModel = Callable[..., CLIPRewardModel]
 MakeData = Callable[..., Path]
 COMPARISONS = {
@@ -78,18 +78,6 @@ def log_of(config: TrainConfig) -> list[dict[str, Any]]:
 
 def weights_of(config: TrainConfig, folder: str = "model") -> bytes:
     return (config.output / folder / "model.safetensors").read_bytes()
-
-
-def stop_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Make training stop, as Ctrl-C does, when a step is done."""
-    take = Trainer._step
-
-    def stopping(self: Trainer, batch: Batch) -> Any:
-        if self.state.step == step:
-            raise KeyboardInterrupt
-        return take(self, batch)
-
-    monkeypatch.setattr(Trainer, "_step", stopping)
 
 
 def triplet_scores(folder: Path, config: TrainConfig) -> list[list[float]]:
@@ -199,7 +187,7 @@ def test_run_stopped_and_resumed_equals_an_uninterrupted_one_bit_for_bit(
     recipe: MakeRecipe,
     hp_recipe: MakeRecipe,
     quiet: Console,
-    monkeypatch: pytest.MonkeyPatch,
+    train_until: TrainUntil,
     kind: str,
 ) -> None:
     def make(run: str) -> TrainConfig:
@@ -207,10 +195,7 @@ def test_run_stopped_and_resumed_equals_an_uninterrupted_one_bit_for_bit(
 
     whole, parts = make("whole"), make("parts")
     expected = train(whole, console=quiet)
-    with monkeypatch.context() as patch:
-        stop_after(patch, 5)
-        with pytest.raises(KeyboardInterrupt):
-            train(parts, console=quiet)
+    train_until(parts, 5)
     assert [entry["step"] for entry in log_of(parts)][-1] == 5
     assert [each.name for each in find_checkpoints(parts.output)] == [
         "step-00000004",
@@ -290,12 +275,9 @@ def test_run_recorded_before_a_setting_existed_had_its_default(
 
 
 def test_run_that_never_took_a_step_does_not_hold_the_folder(
-    recipe: MakeRecipe, quiet: Console, monkeypatch: pytest.MonkeyPatch
+    recipe: MakeRecipe, quiet: Console, train_until: TrainUntil
 ) -> None:
-    with monkeypatch.context() as patch:
-        stop_after(patch, 0)
-        with pytest.raises(KeyboardInterrupt):
-            train(recipe("hp"), console=quiet)
+    train_until(recipe("hp"), 0)
     config = recipe("hp", seed=1, optim={"steps": 1})
     train(config, console=quiet)
     assert yaml.safe_load((config.output / "recipe.yaml").read_text())["seed"] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,9 +118,11 @@ def test_frozen_features_keep_the_precision_of_the_run(
 
 
 def test_training_with_a_frozen_tower_encodes_each_image_once(
-    edit_recipe: MakeRecipe, quiet: Console, encoded: list[int]
+    edit_recipe: MakeRecipe, edits: Path, tmp_path: Path, quiet: Console, encoded: list[int]
 ) -> None:
-    config = edit_recipe(freeze={"vision": True})
+    # A folder of its own: beside the other tests' data may lie features of the same tower.
+    own = shutil.copytree(edits, tmp_path / "edits", ignore=shutil.ignore_patterns(".cache"))
+    config = edit_recipe(freeze={"vision": True}, data={"path": own})
     rows = [row for split in ("train", "val") for row in read_rows(config.data, split, None)]
     train(config, console=quiet)
     assert sum(encoded) == sum(len(row.files) for row in rows)

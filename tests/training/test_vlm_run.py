@@ -23,9 +23,9 @@ from visreward.training.data.batches import readable
 from visreward.training.data.reading import read_rows
 from visreward.training.modeling.build import build_model
 from visreward.training.run import train
-from visreward.training.trainer import Trainer
 
 MakeRecipe = Callable[..., TrainConfig]
+TrainUntil = Callable[[TrainConfig, int], None]
 MakeModel = Callable[..., CLIPRewardModel]
 
 
@@ -73,23 +73,13 @@ SINGLE_ROW = {
 def test_train_edits_stopped_and_resumed_gives_the_same_weights(
     edit_recipe: MakeRecipe,
     quiet: Console,
-    monkeypatch: pytest.MonkeyPatch,
+    train_until: TrainUntil,
     sections: dict[str, Any],
 ) -> None:
     whole = edit_recipe(run="whole", **sections)
     train(whole, console=quiet)
     parts = edit_recipe(run="parts", **sections)
-    step = Trainer._step
-
-    def stopping(self: Trainer, batch: Any) -> Any:
-        if self.state.step == 4:
-            raise KeyboardInterrupt
-        return step(self, batch)
-
-    monkeypatch.setattr(Trainer, "_step", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        train(parts, console=quiet)
-    monkeypatch.setattr(Trainer, "_step", step)
+    train_until(parts, 4)
     train(parts, console=quiet)
     assert weights_of(whole) == weights_of(parts)
 

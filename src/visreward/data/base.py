@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 from visreward.core.errors import DataError, missing_extra
+from visreward.core.whole_files import whole_file
 
 Arrow: TypeAlias = Any  # a Table, Array or DataType of pyarrow, which ships no types
 
@@ -206,11 +207,9 @@ def write_parquet(table: Arrow, file: Path, *, progress: Progress | None = None)
     """
     parquet = load_optional("pyarrow.parquet", extra="train")
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.part")
-    with parquet.ParquetWriter(part, table.schema) as writer:
+    with whole_file(file) as part, parquet.ParquetWriter(part, table.schema) as writer:
         for start in range(0, table.num_rows, ROWS_PER_GROUP):
             group = table.slice(start, ROWS_PER_GROUP)
             writer.write_table(group)
             if progress is not None:
                 progress(group.num_rows)
-    part.replace(file)

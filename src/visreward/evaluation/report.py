@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import visreward
-from visreward.core.errors import ImageError
-from visreward.core.images import read_image, thumbnail_data_uri
 from visreward.core.types import ImageSource
+from visreward.evaluation.page import measure, page_head, picture, sources, text, thumbnail
 from visreward.scoring.ranking import PromptRanking, RankedItem, rank_by_prompt
-from visreward.scoring.records import ScoredItem, path_of, printable, short_name
+from visreward.scoring.records import ScoredItem, path_of, short_name
 from visreward.scoring.table import bar_span, number_text
 from visreward.scoring.text_output import text_output
 
@@ -25,8 +22,6 @@ MAX_CARDS = 1000
 """How many images a page shows; a page of that many is about 20 MB."""
 
 _THUMBNAIL_SIDE = 384
-# Nothing is loaded from anywhere, whatever a prompt or a file name holds.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def write_report(items: Sequence[ScoredItem], facts: ModelFacts, path: Path) -> None:
@@ -71,54 +66,33 @@ class _Thumbnails:
         """Return the image's element, or a word where it can no longer be read."""
         key = path_of(source) or str(id(source))
         if key not in self._made:
-            try:
-                uri = thumbnail_data_uri(read_image(source), max_side=_THUMBNAIL_SIDE)
-                self._made[key] = f'<img src="{uri}" alt="'
-            except ImageError:
-                self._made[key] = ""
-        return f'{self._made[key]}{_text(name)}">' if self._made[key] else "no picture"
-
-
-def _text(value: str) -> str:
-    return html.escape(printable(value))
+            self._made[key] = thumbnail(source, max_side=_THUMBNAIL_SIDE)
+        return picture(self._made[key], name)
 
 
 def _head(items: Sequence[ScoredItem], failed: Sequence[ScoredItem], facts: ModelFacts) -> str:
-    style = files("visreward.evaluation").joinpath("report.css").read_text(encoding="utf-8")
     counts = f"{len(items) - len(failed)} scored"
     if failed:
         counts += f", {len(failed)} failed"
     note = ""
     if facts.note:
-        note = f'<p class="note"><b>{_text(facts.name)}</b>: {_text(facts.note)}</p>'
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>Image scores: {_text(facts.name)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<header>
-<h1>Image scores</h1>
-<p class="model">{_model_line(facts)} · {counts}</p>
-{note}
-</header>
-<main>
-"""
+        note = f'<p class="note"><b>{text(facts.name)}</b>: {text(facts.note)}</p>'
+    return page_head(
+        f"Image scores: {facts.name}",
+        heading="Image scores",
+        line=f"{_model_line(facts)} · {counts}",
+        note=note,
+    )
 
 
 def _model_line(facts: ModelFacts) -> str:
-    parts = [f"<b>{_text(facts.name)}</b>"]
+    parts = [f"<b>{text(facts.name)}</b>"]
     if facts.revision:
-        parts.append(f"revision {_text(facts.revision)}")
+        parts.append(f"revision {text(facts.revision)}")
     parts += [_range_text(facts.score_range), "higher is better"]
     parts.append(f"follows the {'released code' if facts.fidelity == 'released' else 'paper'}")
     if facts.licence:
-        parts.append(f"licence {_text(facts.licence)}")
+        parts.append(f"licence {text(facts.licence)}")
     return " · ".join(parts)
 
 
@@ -144,12 +118,9 @@ def _section(
     if len(shown) < num_all:
         count += f"; the best {len(shown)} are shown"
     tags = [thumbnails.tag(each, "before the edit") for each in ranking.places[0].sample.sources]
-    before = ""
-    if tags:
-        before = f'<div class="source">{"".join(tags)}<span>before the edit</span></div>\n'
-    title = f"“{_text(ranking.prompt)}”" if ranking.prompt else "All images"
+    title = f"“{text(ranking.prompt)}”" if ranking.prompt else "All images"
     return (
-        f'<section>\n<h2>{title}</h2>\n<p class="count">{count}</p>\n{before}'
+        f'<section>\n<h2>{title}</h2>\n<p class="count">{count}</p>\n{sources(tags)}'
         f'<ol class="cards">\n{cards}</ol>\n</section>\n',
         len(shown),
     )
@@ -168,17 +139,17 @@ def _card(
     score = place.score
     name = short_name(place.item)
     total = _with_sigma(score.value, score.sigma)
-    measures = _measure("score", total, bar_span(score.value, scales[""]), is_total=True)
+    measures = measure("score", total, bar_span(score.value, scales[""]), is_total=True)
     for dimension in facts.dimensions:
         part = score.dimensions[dimension]
         span = bar_span(part.mu, scales[dimension])
-        measures += _measure(dimension, _with_sigma(part.mu, part.sigma), span, is_total=False)
-    remarks = "".join(f'<p class="remark">{_text(note)}</p>\n' for note in score.notes)
+        measures += measure(dimension, _with_sigma(part.mu, part.sigma), span, is_total=False)
+    remarks = "".join(f'<p class="remark">{text(note)}</p>\n' for note in score.notes)
     best = " best" if place.rank == 1 and len(scales[""]) > 1 else ""
     return f"""<li class="card{best}">
 <figure>{thumbnails.tag(place.sample.image, name)}<span class="rank">{place.rank}</span></figure>
 <div class="facts">
-<div class="name"><bdi>{_text(name)}</bdi></div>
+<div class="name"><bdi>{text(name)}</bdi></div>
 <dl class="measures">
 {measures}</dl>
 {remarks}</div>
@@ -193,24 +164,13 @@ def _with_sigma(mu: float, sigma: float | None) -> str:
     return f"{number_text(mu)} <small>{spread}</small>"
 
 
-def _measure(name: str, number: str, span: tuple[float, float], *, is_total: bool) -> str:
-    begin, end = span
-    total = " total" if is_total else ""
-    place = f"left:{100 * begin:.2f}%;width:{100 * (end - begin):.2f}%"
-    return (
-        f"<dt>{_text(name.replace('_', ' '))}</dt>"
-        f'<dd class="bar{total}"><i style="{place}"></i></dd>'
-        f'<dd class="value{total}">{number}</dd>\n'
-    )
-
-
 def _faults(failed: Sequence[ScoredItem]) -> str:
     if not failed:
         return ""
     # An image that fails with every prompt is one line.
     reasons = dict.fromkeys((item.name, item.error or "") for item in failed)
     lines = "".join(
-        f"<li><b><bdi>{_text(name)}</bdi></b>{_text(reason)}</li>\n" for name, reason in reasons
+        f"<li><b><bdi>{text(name)}</bdi></b>{text(reason)}</li>\n" for name, reason in reasons
     )
     return f'<section>\n<h2>Not scored</h2>\n<ul class="faults">\n{lines}</ul>\n</section>\n'
 

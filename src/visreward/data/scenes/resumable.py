@@ -16,6 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from visreward.core.errors import UsageError
+from visreward.core.whole_files import whole_file
 from visreward.data.base import Progress
 from visreward.data.scenes.grammar import SPLITS
 from visreward.data.scenes.render import check_size
@@ -152,14 +153,6 @@ def run_jobs(
             if progress is not None:
                 progress(job.stop - job.start)
     return rows
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path, and rename it to `path` when the block ends without an error."""
-    part = path.with_name(f".{path.name}.part")
-    yield part
-    part.replace(path)
 
 
 def made(folder: Path) -> Path:

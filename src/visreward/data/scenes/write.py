@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from visreward.core.whole_files import whole_file
 from visreward.data.base import Arrow, Progress, load_optional, write_parquet
 from visreward.data.scenes.families import plan_caption_family
 from visreward.data.scenes.grammar import SPLITS
@@ -27,7 +28,6 @@ from visreward.data.scenes.resumable import (
     made,
     output_folder,
     run_jobs,
-    whole_file,
 )
 from visreward.data.scenes.triplets import TripletPlan, plan_triplet, render_triplet
 

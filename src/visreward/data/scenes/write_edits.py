@@ -11,6 +11,7 @@ import os
 from itertools import combinations
 from pathlib import Path
 
+from visreward.core.whole_files import whole_file
 from visreward.data.base import Progress
 from visreward.data.scenes.edits import EditCandidate, EditPlan, plan_edit, render_edit
 from visreward.data.scenes.grammar import SPLITS
@@ -21,7 +22,6 @@ from visreward.data.scenes.resumable import (
     made,
     output_folder,
     run_jobs,
-    whole_file,
 )
 from visreward.data.scenes.write import DEFAULT_SHARES, write_png
 

@@ -216,10 +216,10 @@ def _frozen_digest(hp: HP, num_layers: int) -> str:
     """Return a digest of the weights and batch statistics below the first trained layer."""
     tower = hp.backbone.clip.vision_model
     below = (tower.embeddings, tower.pre_layrnorm, *tower.encoder.layers[:num_layers])
-    return weights_digest(value for module in below for value in module.state_dict().values())
+    return tensors_digest(value for module in below for value in module.state_dict().values())
 
 
-def weights_digest(values: Iterable[Tensor]) -> str:
+def tensors_digest(values: Iterable[Tensor]) -> str:
     """Return a digest of some weights."""
     digest = hashlib.sha256()
     for value in values:

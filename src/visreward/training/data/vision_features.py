@@ -20,7 +20,7 @@ from torch import Tensor
 from visreward.models.vlm.backbone import ImageFeatures
 from visreward.models.vlm.reward import VLMReward
 from visreward.training.data.feeds import Feed
-from visreward.training.data.frozen import cache_key, weights_digest
+from visreward.training.data.frozen import cache_key, tensors_digest
 from visreward.training.data.pixels import one_builder, require_disk
 
 ROWS_PER_CHUNK: Final = 16
@@ -72,7 +72,7 @@ def frozen_features(
     Raises:
         UsageError: if the disk has no room for them.
     """
-    digest = weights_digest(model.backbone.model.visual.state_dict().values())
+    digest = tensors_digest(model.backbone.model.visual.state_dict().values())
     place = folder / f"features-{cache_key(feed, model, digest)}"
     with one_builder(place):
         if not place.is_dir():

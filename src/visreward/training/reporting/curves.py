@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from visreward.core.whole_files import whole_file
+
 CURVES: Final = "curves.png"
 _PANELS: Final = ("loss", "accuracy", "margin", "learning_rate")
 _INK, _TRAIN, _VALIDATION = "#1b2430", "#2f6fde", "#e07b39"
@@ -41,9 +43,8 @@ def draw_curves(log: Path, picture: Path) -> None:
         _draw_panel(axis, name, train, validation)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
-    part = picture.with_name(f".{picture.name}.part")
-    figure.savefig(part, format="png")
-    part.replace(picture)
+    with whole_file(picture) as part:
+        figure.savefig(part, format="png")
 
 
 def _draw_panel(

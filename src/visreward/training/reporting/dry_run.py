@@ -1,35 +1,32 @@
-"""What a run would do, found out without taking a step or writing a file.
-
-Shape letters: P tokens of a tree, h width, i inner width, a heads.
-"""
+"""What a run would do, found out without taking a step or writing a file."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
 from visreward.models.clip.family import CLIPRewardModel
-from visreward.models.vlm.packing import pack_sequences
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.config import Checkpointing, TrainConfig
+from visreward.training.config import TrainConfig
 from visreward.training.data.batches import Batch, Row
 from visreward.training.data.feeds import Feed
-from visreward.training.data.pairs import ordered_pairs
 from visreward.training.data.pixels import pixel_reader
-from visreward.training.data.questions import questions_of
 from visreward.training.data.reading import read_splits
 from visreward.training.distributed.processes import with_precision
 from visreward.training.modeling.fitting_parts import check_parts, wanted_rows
 from visreward.training.modeling.trained_model import trained_model
-from visreward.training.objectives.pairwise import row_sequences
 from visreward.training.optim import count_parameters
+from visreward.training.reporting.estimates import (
+    MemoryEstimate,
+    TokenCounts,
+    count_tokens,
+    estimate_memory,
+)
 from visreward.training.reporting.journal import say
 from visreward.training.schedule import with_steps
 
@@ -37,48 +34,6 @@ NUM_SAMPLED: Final = 64
 """How many rows tokens are counted on."""
 
 _SHOWN_ROWS: Final = 4
-_ADAM_MOMENTS: Final = 2
-_HALF: Final = 2  # bytes of a number in bfloat16
-_FULL: Final = 4
-_KEPT: Final = {"none": (8, 3), "selective": (5, 2), "full": (1, 0)}
-"""Numbers that a layer keeps of a token, in widths and inner widths."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenCounts:
-    """Tokens of some rows, by row.
-
-    Attributes:
-        packed: With shared beginnings once, as training computes them.
-        plain: One sequence for each image and rating prompt.
-        pairs: How many pairs of images the row compares.
-    """
-
-    packed: tuple[int, ...]
-    plain: tuple[int, ...]
-    pairs: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryEstimate:
-    """Memory of one process at one step, in bytes.
-
-    Attributes:
-        weights: All of them, as they are kept.
-        gradients: Of the trained ones.
-        optimizer: Two moments of AdamW for each trained number.
-        activations: What the layers keep for the backward pass, see `activation_bytes`.
-    """
-
-    weights: int
-    gradients: int
-    optimizer: int
-    activations: int
-
-    @property
-    def total(self) -> int:
-        """Return the sum."""
-        return self.weights + self.gradients + self.optimizer + self.activations
 
 
 def dry_run(config: TrainConfig, *, console: Console) -> None:
@@ -111,102 +66,6 @@ def dry_run(config: TrainConfig, *, console: Console) -> None:
     console.print(_steps(config, feed, len(splits.validation), counts))
     console.print(_memory(estimate_memory(model, config, batch)))
     console.print(_first_batch(batch))
-
-
-def count_tokens(model: VLMReward, batch: Batch) -> TokenCounts:
-    """Return how many tokens the rows of a batch make."""
-    packed, plain, pairs = [], [], []
-    for number in range(len(batch.rows)):
-        own = batch.part(slice(number, number + 1))
-        questions = questions_of(own.rows)
-        sequences = row_sequences(model, own, questions, []).sequences
-        packs = pack_sequences(sequences, max_tokens=model.max_pack_tokens)
-        packed.append(sum(pack.tree.num_tokens for pack in packs))
-        plain.append(sum(len(each.ids) for each in sequences))
-        pairs.append(len(ordered_pairs([each.known.overall for each in questions])))
-    return TokenCounts(packed=tuple(packed), plain=tuple(plain), pairs=tuple(pairs))
-
-
-def estimate_memory(
-    model: CLIPRewardModel | VLMReward, config: TrainConfig, batch: Batch
-) -> MemoryEstimate:
-    """Return how much memory a process needs, roughly.
-
-    Gradients and moments are of the dtype of the weights. Of sharded training, this is before
-    sharding.
-
-    Args:
-        model: With its frozen parts.
-        config: The run.
-        batch: One of its batches.
-    """
-    weights = trained = 0
-    for parameter in model.parameters():
-        num_bytes = parameter.numel() * parameter.element_size()
-        weights += num_bytes
-        trained += num_bytes * parameter.requires_grad
-    part = batch.split(config.optim.accumulation)[0]
-    width = _HALF if config.precision == "bfloat16" else _FULL
-    return MemoryEstimate(
-        weights=weights,
-        gradients=trained,
-        optimizer=_ADAM_MOMENTS * trained,
-        activations=activation_bytes(
-            model, part, num_bytes=width, checkpointing=config.checkpointing
-        ),
-    )
-
-
-def activation_bytes(
-    model: CLIPRewardModel | VLMReward,
-    batch: Batch,
-    *,
-    num_bytes: int,
-    checkpointing: Checkpointing = "none",
-) -> int:
-    """Return what the layers of both towers keep for the backward pass, roughly.
-
-    A layer keeps for each of its tokens the inputs of its two norms and two linear blocks, the
-    queries, keys, values and output of attention (8 h numbers), and what the MLP makes (3 i).
-    Attention is taken to keep no matrix of scores, as fused attention does. With selective
-    checkpointing these are the outputs of linear maps alone (5 h, 2 i), with full checkpointing
-    the layer's input (h).
-    A tower whose weights are all frozen keeps nothing.
-    """
-    found = 0
-    outer, inner = _KEPT[checkpointing]
-    for tower, tokens in _towers(model, batch):
-        if not any(parameter.requires_grad for parameter in tower.parameters()):
-            continue
-        for layer in _layers(tower):
-            widths = [m.in_features for m in layer.modules() if isinstance(m, nn.Linear)]
-            found += tokens * (outer * min(widths) + inner * max(widths)) * num_bytes
-    return found
-
-
-def _towers(model: CLIPRewardModel | VLMReward, batch: Batch) -> list[tuple[nn.Module, int]]:
-    """Return both towers, and how many tokens of a batch go through each."""
-    assert batch.pixels is not None
-    pixels = [image for row in batch.pixels for image in row]
-    if isinstance(model, VLMReward):
-        side = model.inputs.patches.patch_size
-        patches = sum(image.shape[1] * image.shape[2] // side**2 for image in pixels)
-        backbone = model.backbone.model
-        tokens = sum(count_tokens(model, batch).packed)
-        return [(backbone.visual, patches), (backbone.language_model, tokens)]
-    clip = model.backbone.clip
-    positions = clip.vision_model.embeddings.position_embedding.num_embeddings
-    towers: list[tuple[nn.Module, int]] = [(clip.vision_model, len(pixels) * positions)]
-    if model.backbone.has_text and model.text_inputs is not None:
-        num_prompts = sum(len(row.prompts) for row in batch.rows)
-        towers.append((clip.text_model, num_prompts * model.text_inputs.context))
-    return towers
-
-
-def _layers(tower: nn.Module) -> list[nn.Module]:
-    """Return the blocks of a tower: its longest list of modules."""
-    lists = [list(each) for each in tower.modules() if isinstance(each, nn.ModuleList)]
-    return max(lists, key=len)
 
 
 def _table(title: str) -> Table:

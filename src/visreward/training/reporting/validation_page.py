@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Final
 
 import numpy as np
 
-from visreward.core.errors import DataError, ImageError
-from visreward.core.images import read_image, thumbnail_data_uri
-from visreward.scoring.records import printable
+from visreward.core.errors import DataError
+from visreward.evaluation.page import measure, page_head, picture, sources, text, thumbnail
 from visreward.scoring.table import bar_span, number_text
 from visreward.training.data.batches import ImageFile, Row, readable
 from visreward.training.objectives.base import ShownScore
@@ -22,12 +19,12 @@ NUM_SHOWN: Final = 6
 """How many of the worst rows, and how many of all, a page shows."""
 
 _THUMBNAIL_SIDE: Final = 256
-_POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE: Final = """
 .wrong { border-color: var(--fault); }
 .wrong .bar.total i { background: var(--fault); }
 .wrong .rank { background: var(--fault); }
-.cards { grid-template-columns: repeat(auto-fill, minmax(min(11rem, 100%), 1fr)); }
+.cards { grid-template-columns: repeat(auto-fill, minmax(min(12rem, 100%), 1fr)); }
+.measures { grid-template-columns: auto minmax(1.5rem, 1fr) auto; }
 h2.part { margin-top: 3.5rem; font-size: 1.4rem; }
 section { margin-top: 2rem; }
 section h3 { margin: 0 0 0.2rem; font-size: 1.05rem; }
@@ -70,29 +67,14 @@ def validation_page(
         title: Such as the model's name and the step.
         figures: The metrics of all validation rows.
     """
-    style = files("visreward.evaluation").joinpath("report.css").read_text(encoding="utf-8")
     shown = " · ".join(f"{_words(name)} <b>{value:.4g}</b>" for name, value in figures.items())
     body = "".join(
         f'<h2 class="part">{heading}</h2>\n' + "".join(_section(each) for each in rows)
         for heading, rows in parts.items()
     )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>Validation: {_text(title)}</title>
-<style>
-{style}{_STYLE}</style>
-</head>
-<body>
-<header>
-<h1>Validation: {_text(title)}</h1>
-<p class="model">{shown}</p>
-</header>
-<main>
-{body}</main>
+    title = f"Validation: {title}"
+    head = page_head(title, heading=title, line=shown, style=_STYLE)
+    return f"""{head}{body}</main>
 <footer>Images stand in the order of the people who compared them, best first. Red: the model puts
 an image below one that people find worse. Bars start at 0 and share one scale within a row.
 </footer>
@@ -113,13 +95,10 @@ def _section(shown: ShownRow) -> str:
     cards = "".join(
         _card(shown, place, _label(known, place), scale=scale, known=known) for place in order
     )
-    before = ""
-    if row.sources:
-        tags = "".join(_picture(file, "before the edit") for file in row.sources)
-        before = f'<div class="source">{tags}<span>before the edit</span></div>\n'
-    where = f" · {_text(row.id)}" if row.id else ""
+    before = sources([_picture(file, "before the edit") for file in row.sources])
+    where = f" · {text(row.id)}" if row.id else ""
     return (
-        f"<section>\n<h3>“{_text(row.prompts[0])}”</h3>\n"
+        f"<section>\n<h3>“{text(row.prompts[0])}”</h3>\n"
         f'<p class="count">{of_pairs}margin {gap:+.3f}{where}</p>\n{before}'
         f'<ol class="cards">\n{cards}</ol>\n</section>\n'
     )
@@ -141,31 +120,24 @@ def _card(
         value < known[place] and other.mu >= score.mu
         for value, other in zip(known, shown.scores, strict=True)
     )
-    begin, end = bar_span(score.mu, scale)
     spread = "" if score.sigma is None else f" <small>± {score.sigma:.2g}</small>"
+    number = f"{number_text(score.mu)}{spread}"
+    line = measure("score", number, bar_span(score.mu, scale), is_total=True)
     return f"""<li class="card{" wrong" if is_wrong else ""}">
 <figure>{_picture(shown.row.images[place], label)}<span class="rank">{label}</span></figure>
 <div class="facts"><dl class="measures">
-<dt>score</dt>
-<dd class="bar total"><i style="left:{100 * begin:.2f}%;width:{100 * (end - begin):.2f}%"></i></dd>
-<dd class="value total">{number_text(score.mu)}{spread}</dd>
-</dl></div>
+{line}</dl></div>
 </li>
 """
 
 
 def _picture(file: ImageFile, name: str) -> str:
     try:
-        picture = read_image(readable(file))
-    except (ImageError, DataError):
-        return "no picture"
-    uri = thumbnail_data_uri(picture, max_side=_THUMBNAIL_SIDE)
-    return f'<img src="{uri}" alt="{_text(name)}">'
+        source = readable(file)
+    except DataError:
+        return picture("", name)
+    return picture(thumbnail(source, max_side=_THUMBNAIL_SIDE), name)
 
 
 def _words(name: str) -> str:
-    return _text(name.replace("_", " "))
-
-
-def _text(value: str) -> str:
-    return html.escape(printable(value))
+    return text(name.replace("_", " "))
