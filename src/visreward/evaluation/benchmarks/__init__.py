@@ -1,0 +1,1 @@
+"""Benchmarks of reward models: one file each, and what they share."""
