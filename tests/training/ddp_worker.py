@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from visreward.core.types import Fidelity
 from visreward.models.clip.hp import HP
 from visreward.training.modeling.freezing import freeze
-from visreward.training.objectives.base import ContrastiveObjective, ICTObjective, Objective
+from visreward.training.objectives.base import Objective
+from visreward.training.objectives.contrastive import ContrastiveObjective
 from visreward.training.objectives.hp import HPObjective
+from visreward.training.objectives.ict import ICTObjective
 from visreward.training.options.freeze_config import FreezeConfig
 from visreward.training.options.objective_config import ContrastiveConfig, HPConfig, ICTConfig
 from visreward.training.run import train

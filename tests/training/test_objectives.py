@@ -23,12 +23,10 @@ from visreward.training.data.batches import Batch, readable
 from visreward.training.data.feeds import Feed
 from visreward.training.data.frozen import ICT_SCORES
 from visreward.training.modeling.freezing import freeze
-from visreward.training.objectives.base import (
-    ContrastiveObjective,
-    ICTObjective,
-    triplet_indicators,
-)
+from visreward.training.objectives.contrastive import ContrastiveObjective
 from visreward.training.objectives.hp import HPObjective
+from visreward.training.objectives.ict import ICTObjective
+from visreward.training.objectives.triplets import triplet_indicators
 from visreward.training.options.freeze_config import FreezeConfig
 from visreward.training.options.objective_config import ContrastiveConfig, HPConfig, ICTConfig
 
@@ -199,6 +197,15 @@ def test_ict_validation_equals_comparing_public_scores(
     basic = ("winning_over_losing", "refined_over_winning", "refined_over_losing")
     mean = torch.stack([found[name] for name in basic]).mean(dim=0)
     assert torch.equal(found["average"], mean)
+    scores = public_scores(model, feed, batch.row_ids.tolist(), 0)
+    assert torch.allclose(found["margin"], margins_by_hand(scores), atol=1e-6)
+    shown = [[each.mu for each in row] for row in objective.shown_scores(batch)]
+    assert torch.allclose(torch.tensor(shown), scores, atol=1e-6)
+
+
+def margins_by_hand(scores: torch.Tensor) -> torch.Tensor:
+    pairs = ((0, 1), (1, 2), (0, 2))
+    return torch.stack([scores[:, better] - scores[:, worse] for worse, better in pairs]).mean(0)
 
 
 def test_triplet_indicators_ties_are_wrong() -> None:
@@ -238,7 +245,11 @@ def test_hp_without_ict_is_the_hp_loss_alone(
     objective = HPObjective(hp, HPConfig(name="hp")).eval()
     logits = hp.logits(batch.stacked().flatten(0, 1)).view(6, 3)
     assert objective(batch).loss.item() == pytest.approx(hp_loss(logits).item(), abs=1e-6)
-    assert set(objective.validate(batch)) == {*triplet_indicators(logits, "hp_"), "average"}
+    found = objective.validate(batch)
+    assert set(found) == {*triplet_indicators(logits, "hp_"), "average", "margin"}
+    assert torch.allclose(found["margin"], margins_by_hand(logits), atol=1e-6)
+    shown = [[each.mu for each in row] for row in objective.shown_scores(batch)]
+    assert torch.allclose(torch.tensor(shown), logits, atol=1e-6)
 
 
 def test_hp_validation_equals_comparing_public_scores(
@@ -248,13 +259,17 @@ def test_hp_validation_equals_comparing_public_scores(
     feed = make_feed(hp, pick_high, split="val", shuffle=False)
     batch = feed[0]
     with torch.no_grad():
-        found = HPObjective(hp, HPConfig(name="hp"), ict=ict).eval().validate(batch)
+        objective = HPObjective(hp, HPConfig(name="hp"), ict=ict).eval()
+        found = objective.validate(batch)
     rows = batch.row_ids.tolist()
     quality = public_scores(hp, feed, rows, 0)
     both = public_scores(ict, feed, rows, 0) * quality
     for scores, prefix in ((quality, "hp_"), (both, "")):
         for name, expected in triplet_indicators(scores, prefix).items():
             assert torch.equal(found[name], expected), name
+    assert torch.allclose(found["margin"], margins_by_hand(both), atol=1e-6)
+    shown = [[each.mu for each in row] for row in objective.shown_scores(batch)]
+    assert torch.allclose(torch.tensor(shown), both, atol=1e-6)
 
 
 def test_hp_sees_ict_at_another_size_only_through_the_cache(

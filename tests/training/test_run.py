@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from visreward.core.types import Sample
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.devices import is_native
 from visreward.models.loading import load_model
+from visreward.scoring.table import number_text
 from visreward.training.checkpoints.checkpoint import find_checkpoints
 from visreward.training.config import TrainConfig
 from visreward.training.data.batches import readable
@@ -35,6 +37,7 @@ from visreward.training.data.reading import read_rows
 from visreward.training.modeling.build import build_model
 from visreward.training.optim import rate_factor
 from visreward.training.recipe import parse_config
+from visreward.training.reporting.validation_page import NUM_SHOWN
 from visreward.training.run import train
 
 MakeRecipe = Callable[..., TrainConfig]
@@ -103,6 +106,13 @@ def assert_metrics(found: dict[str, float], expected: dict[str, float]) -> None:
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
 
 
+def assert_page_shows(config: TrainConfig, scores: list[list[float]]) -> None:
+    page = (config.output / "validation.html").read_text(encoding="utf-8")
+    shown = re.findall(r'value total">([^<]+)</dd>', page)
+    assert len(shown) == 2 * 3 * NUM_SHOWN  # triplets of the lowest margins, and some of all
+    assert set(shown) <= {number_text(score) for row in scores for score in row}
+
+
 def test_contrastive_run_finishes_with_a_model_that_scores(
     recipe: MakeRecipe, quiet: Console
 ) -> None:
@@ -129,8 +139,10 @@ def test_ict_run_finishes_and_its_metrics_equal_counting_public_scores(
 ) -> None:
     config = recipe("ict")
     metrics = train(config, console=quiet)
-    expected = accuracies(triplet_scores(config.output / "model", config))
+    scores = triplet_scores(config.output / "model", config)
+    expected = accuracies(scores)
     assert_metrics(metrics, {**expected, "average": sum(expected.values()) / 3})
+    assert_page_shows(config, scores)
 
 
 def test_hp_run_finishes_and_its_metrics_equal_counting_public_scores(
@@ -147,6 +159,7 @@ def test_hp_run_finishes_and_its_metrics_equal_counting_public_scores(
     hp, both = accuracies(quality, "hp_"), accuracies(product)
     means = {"hp_average": sum(hp.values()) / 3, "average": sum(both.values()) / 3}
     assert_metrics(metrics, {**hp, **both, **means})
+    assert_page_shows(config, product)
 
 
 def test_run_leaves_its_recipe_versions_log_and_tensorboard(

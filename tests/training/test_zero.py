@@ -13,7 +13,7 @@ from visreward.models.clip.hp import HP
 from visreward.training.config import TrainConfig
 from visreward.training.distributed.processes import make_accelerator
 from visreward.training.distributed.zero import Zero, zero_settings
-from visreward.training.objectives.base import ContrastiveObjective
+from visreward.training.objectives.contrastive import ContrastiveObjective
 from visreward.training.objectives.hp import HPObjective
 from visreward.training.options.objective_config import ContrastiveConfig, HPConfig
 

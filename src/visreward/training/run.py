@@ -30,9 +30,11 @@ from visreward.training.distributed.processes import make_accelerator, with_prec
 from visreward.training.modeling.fitting_parts import check_parts, wanted_rows
 from visreward.training.modeling.freezing import frozen_vision_layers
 from visreward.training.modeling.trained_model import trained_model
-from visreward.training.objectives.base import ContrastiveObjective, ICTObjective, Objective
+from visreward.training.objectives.base import Objective
+from visreward.training.objectives.contrastive import ContrastiveObjective
 from visreward.training.objectives.distillation import DistillationObjective
 from visreward.training.objectives.hp import HPObjective
+from visreward.training.objectives.ict import ICTObjective
 from visreward.training.objectives.pairwise import PairwiseObjective
 from visreward.training.options.objective_config import (
     ContrastiveConfig,

@@ -16,20 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from visreward.losses.contrastive import contrastive_loss
-from visreward.losses.gather import gather_with_grad
-from visreward.losses.ict import (
-    ContainmentTargets,
-    TripletFeatures,
-    ict_loss,
-    released_targets,
-)
-from visreward.losses.similarity import similarity_matrix
 from visreward.models.base import RewardModel
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.data.batches import Batch, prompt_ids
-from visreward.training.options.objective_config import ContrastiveConfig, ICTConfig
+from visreward.training.data.batches import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,122 +165,3 @@ class CLIPObjective(Objective):
         numbers = {prompt: number for number, prompt in enumerate(distinct)}
         index = torch.tensor([numbers[prompt] for prompt in prompts], device=features.device)
         return functional.normalize(features, dim=-1)[index]
-
-
-def triplet_indicators(scores: Tensor, prefix: str = "") -> dict[str, Tensor]:
-    """Return whether each comparison of (B, 3) scores is right; ties count as wrong."""
-    losing, winning, refined = scores.unbind(dim=1)
-    return {
-        f"{prefix}winning_over_losing": (winning > losing).float(),
-        f"{prefix}refined_over_winning": (refined > winning).float(),
-        f"{prefix}refined_over_losing": (refined > losing).float(),
-    }
-
-
-def average(indicators: dict[str, Tensor]) -> Tensor:
-    """Return the (B,) mean of some indicators."""
-    return torch.stack(list(indicators.values())).mean(dim=0)
-
-
-class ContrastiveObjective(CLIPObjective):
-    """Match every image with its caption against all others of the batch."""
-
-    primary = "family_accuracy"
-
-    def __init__(self, model: CLIPRewardModel, config: ContrastiveConfig) -> None:
-        super().__init__(model)
-        self.max_logit_scale = config.max_logit_scale
-
-    def forward(self, batch: Batch) -> StepOutput:
-        """Return the contrastive loss, and how often a prompt finds its image in the batch."""
-        captions = [caption for row in batch.prompts for caption in row]
-        images = gather_with_grad(self.unit_images(batch.stacked()).flatten(0, 1))
-        texts = gather_with_grad(self.unit_prompts(captions))
-        groups = gather_with_grad(prompt_ids(captions).to(images.device))
-        loss = contrastive_loss(
-            image_features=images,
-            text_features=texts,
-            logit_scale=self.model.backbone.clip.logit_scale.exp(),
-            group_ids=groups,
-        )
-        with torch.no_grad():
-            found = similarity_matrix(texts, images).argmax(dim=1)
-            accuracy = (groups[found] == groups).float().mean()
-        return StepOutput(loss=loss, accuracy=accuracy)
-
-    def after_step(self) -> None:
-        """Hold the logit scale at or below its limit."""
-        with torch.no_grad():
-            scale = self.model.backbone.clip.logit_scale
-            scale.clamp_(max=torch.tensor(self.max_logit_scale).log().item())
-
-    def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """Return how often a caption prefers its own image to each other one of its family."""
-        images = self.unit_images(batch.stacked())
-        num_images = images.shape[1]
-        captions = [caption for row in batch.prompts for caption in row]
-        texts = self.unit_prompts(captions).view_as(images)
-        cosines = similarity_matrix(texts, images)
-        own = cosines.diagonal(dim1=1, dim2=2).unsqueeze(2)
-        wins = (own > cosines).float().sum(dim=(1, 2)) / (num_images * (num_images - 1))
-        indicators = {"family_accuracy": wins}
-        if num_images >= 2:
-            indicators["plain_swap_accuracy"] = (cosines[:, 0, 0] > cosines[:, 0, 1]).float()
-        if num_images >= 4:
-            indicators["rich_swap_accuracy"] = (cosines[:, 2, 2] > cosines[:, 2, 3]).float()
-        return indicators
-
-
-class ICTObjective(CLIPObjective):
-    """The ICT loss on triplets."""
-
-    primary = "average"
-
-    def __init__(self, model: CLIPRewardModel, config: ICTConfig) -> None:
-        super().__init__(model)
-        self.config = config
-
-    def forward(self, batch: Batch) -> StepOutput:
-        """Return the ICT loss, and the mean of the three accuracies under the basic prompt."""
-        assert batch.targets is not None
-        images = self.unit_images(batch.stacked())
-        num_rows = images.shape[0]
-        texts = self.unit_prompts([row[kind] for kind in (0, 1) for row in batch.prompts])
-        targets = ContainmentTargets(
-            e1=gather_with_grad(batch.targets.e1),
-            e2=gather_with_grad(batch.targets.e2),
-            r1=gather_with_grad(batch.targets.r1),
-            r2=gather_with_grad(batch.targets.r2),
-        )
-        is_released = self.config.fidelity == "released"
-        features = TripletFeatures(
-            basic_text=gather_with_grad(texts[:num_rows]),
-            refined_text=gather_with_grad(texts[num_rows:]),
-            losing_image=gather_with_grad(images[:, 0]),
-            winning_image=gather_with_grad(images[:, 1]),
-            refined_image=gather_with_grad(images[:, 2]),
-        )
-        result = ict_loss(
-            features,
-            targets=released_targets(targets) if is_released else targets,
-            fidelity=self.config.fidelity,
-            negative_weight=self.config.negative_weight,
-            alpha=self.config.alpha,
-            beta=self.config.beta,
-            cast_dtype=torch.bfloat16 if is_released else None,
-        )
-        with torch.no_grad():
-            scores = (texts[:num_rows].unsqueeze(1) * images).sum(dim=-1)
-            accuracy = average(triplet_indicators(scores)).mean()
-        return StepOutput(loss=result.loss, accuracy=accuracy)
-
-    def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the three accuracies under the basic prompt, under the refined, their mean."""
-        images = self.unit_images(batch.stacked())
-        found: dict[str, Tensor] = {}
-        for kind, prefix in ((0, ""), (1, "refined_prompt_")):
-            texts = self.unit_prompts([row[kind] for row in batch.prompts])
-            scores = (texts.unsqueeze(1) * images).sum(dim=-1)
-            found.update(triplet_indicators(scores, prefix))
-        basic = {name: value for name, value in found.items() if not name.startswith("refined_p")}
-        return {**found, "average": average(basic)}

@@ -14,19 +14,19 @@ from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.training.data.batches import Batch
 from visreward.training.data.frozen import HIDDEN, ICT_SCORES, features_from_hidden, ict_scores
-from visreward.training.objectives.base import (
-    CLIPObjective,
-    StepOutput,
+from visreward.training.objectives.base import StepOutput
+from visreward.training.objectives.triplets import (
+    TripletObjective,
     average,
+    mean_margin,
+    step_output,
     triplet_indicators,
 )
 from visreward.training.options.objective_config import HPConfig
 
 
-class HPObjective(CLIPObjective):
+class HPObjective(TripletObjective):
     """Margin ranking on HP alone, and on ICT x HP with the frozen ICT model."""
-
-    primary = "average"
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class HPObjective(CLIPObjective):
         return self.hp.logits(pixels.flatten(0, 1)).view(pixels.shape[:2])
 
     def forward(self, batch: Batch) -> StepOutput:
-        """Return the weighted loss, and the mean of the three accuracies of HP alone."""
+        """Return the weighted loss, and accuracy and margin of HP alone."""
         logits = self.hp_logits(batch)
         gathered = gather_with_grad(logits)
         loss = self.config.hp_weight * hp_loss(gathered, margin=self.config.margin)
@@ -89,17 +89,29 @@ class HPObjective(CLIPObjective):
                 fidelity=self.config.fidelity,
                 margin=self.config.margin,
             )
-        accuracy = average(triplet_indicators(logits.detach())).mean()
-        return StepOutput(loss=loss, accuracy=accuracy)
+        return step_output(loss, logits.detach())
 
-    def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the three accuracies of HP, of ICT x sigmoid(HP), and their means."""
-        logits = self.hp_logits(batch)
-        hp = triplet_indicators(logits, "hp_")
+    def scores(self, batch: Batch) -> Tensor:
+        """Return (B, 3) scores: ICT x sigmoid(HP), or the logits of HP where ICT takes no part."""
+        return self._scores(batch, self.hp_logits(batch))
+
+    def _scores(self, batch: Batch, logits: Tensor) -> Tensor:
         containment = self.scores_of_ict(batch)
         if containment is None:
-            return {**hp, "average": average(hp)}
-        product = triplet_indicators(
-            ict_hp_scores(ict_scores=containment, hp_logits=logits, fidelity="paper")
-        )
-        return {**hp, **product, "hp_average": average(hp), "average": average(product)}
+            return logits
+        return ict_hp_scores(ict_scores=containment, hp_logits=logits, fidelity="paper")
+
+    def validate(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the three accuracies of HP, of ICT x sigmoid(HP), and their means.
+
+        And the mean difference of the scores, `margin`.
+        """
+        logits = self.hp_logits(batch)
+        scores = self._scores(batch, logits)
+        hp = triplet_indicators(logits, "hp_")
+        margin = mean_margin(scores)
+        if scores is logits:
+            return {**hp, "average": average(hp), "margin": margin}
+        product = triplet_indicators(scores)
+        means = {"hp_average": average(hp), "average": average(product)}
+        return {**hp, **product, **means, "margin": margin}
