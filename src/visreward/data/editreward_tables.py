@@ -16,7 +16,6 @@ Image columns hold encoded images, or structs with the field `bytes`.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Final
 
@@ -51,9 +50,9 @@ def _parse_bench(row: Row) -> PreferenceCells:
     scores = (row.optional_number("score_1"), row.optional_number("score_2"))
     return PreferenceCells(
         prompt=row.text("instruction"),
-        images=(_digest(row, "candidate_1"), _digest(row, "candidate_2")),
+        images=(row.image_digest("candidate_1"), row.image_digest("candidate_2")),
         ranks=_bench_ranks(row),
-        sources=(_digest(row, "source_image"),),
+        sources=(row.image_digest("source_image"),),
         overall=None if scores == (None, None) else scores,
         generators=(row.optional_text("model_1"), row.optional_text("model_2")),
     )
@@ -74,10 +73,6 @@ def _bench_ranks(row: Row) -> tuple[int, int]:
         raise row.error(f"ranks {ranking!r}, but compares {comparison!r}")
     ranks = _RANKS[sign]
     return ranks if better == letters[0] else (ranks[1], ranks[0])
-
-
-def _digest(row: Row, key: str) -> str:
-    return hashlib.blake2b(row.image_bytes(key), digest_size=16).hexdigest()
 
 
 EDITREWARD_DATA: Final = PreferenceFormat(
