@@ -81,3 +81,34 @@ def test_human_scores_of_another_shape_are_refused(tmp_path: Path, held: Any, me
     (tmp_path / HUMAN_SCORES_FILE).write_text(json.dumps(held), encoding="utf-8")
     with pytest.raises(DataError, match=message):
         read_generator_images(tmp_path)
+
+
+def test_prompts_of_a_category_in_one_list_need_no_text_files(tmp_path: Path) -> None:
+    write(tmp_path, "one/anime/00001.jpg", "two/anime/00001.jpg", prompt=None)
+    write(tmp_path, "one/arts/a7.png", "one/arts/b.png", prompt=None)
+    (tmp_path / "anime.json").write_text('["a cat", "a dog", ""]', encoding="utf-8")
+    prompts = [{"id": "a7", "prompt": "a house"}, {"prompt": "no id"}]
+    (tmp_path / "arts.json").write_text(json.dumps(prompts), encoding="utf-8")
+    found = read_generator_images(tmp_path)
+    assert [(row.id, row.prompt, len(row.images)) for row in found.rows] == [
+        ("anime/00001", "a dog", 2),
+        ("arts/a7", "a house", 1),
+    ]
+    assert {problem.kind: problem.count for problem in found.problems} == {
+        "malformed prompt": 2,
+        "image without a prompt": 1,
+    }
+
+
+def test_published_prompts_of_imagereward_are_100_with_ids(
+    tmp_path: Path, shared_dir: Path
+) -> None:
+    name = "imagereward_benchmark_prompts"
+    held = (shared_dir / "data" / f"{name}.json").read_text(encoding="utf-8")
+    (tmp_path / f"{name}.json").write_text(held, encoding="utf-8")
+    rows = json.loads(held)
+    write(tmp_path, *(f"one/{name}/{row['id']}.png" for row in rows), prompt=None)
+    found = read_generator_images(tmp_path)
+    assert found.problems == ()
+    assert len(found.rows) == 100
+    assert {row.prompt for row in found.rows} == {row["prompt"].strip() for row in rows}

@@ -3,11 +3,14 @@
 Layout, as HPSv3's evaluation takes it, one folder more for the generator:
 
     PATH/GENERATOR/CATEGORY/NAME.png    the image (.png, .jpg, .jpeg, .webp), at any depth
-    PATH/GENERATOR/CATEGORY/NAME.txt    its prompt
+    PATH/GENERATOR/CATEGORY/NAME.txt    its prompt; or in place of all of a category's:
+    PATH/CATEGORY.json                  [{"id": "NAME", "prompt": ...}, ...], or a list of prompts
+                                        alone, whose images are 00000.png, 00001.png, ...
     PATH/human_scores.json              what people make of the generators: {"GENERATOR": 7.5, ...}
 
-Higher human scores are better; the file may be left out. Images of one category, name and prompt
-are one row. Released code: joins the lines of a prompt by two line breaks; here they are kept.
+The lists are those of ImageReward's and HPSv2's benchmark prompts. Higher human scores are better;
+that file may be left out. Images of one category, name and prompt are one row. Released code of
+HPSv3: joins the lines of a prompt by two line breaks; here they are kept.
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ from typing import Final
 
 from visreward.core.errors import DataError
 from visreward.data.base import Problem, ProblemLog, list_files
+from visreward.data.json_rows import iterate_json_list
 from visreward.data.preferences import JudgedImage, PreferenceRow
+from visreward.data.row import Row
 
 HUMAN_SCORES_FILE: Final = "human_scores.json"
 
@@ -47,20 +52,21 @@ def read_generator_images(path: Path) -> GeneratorImages:
     """Return the images below a folder. Deterministic; no image is opened.
 
     Raises:
-        DataError: if there is no image with a prompt, or the human scores cannot be read.
+        DataError: if there is no image with a prompt, or a JSON file cannot be read.
     """
     log = ProblemLog()
     names = set(list_files(path))
     human = _human_scores(path / HUMAN_SCORES_FILE) if HUMAN_SCORES_FILE in names else {}
+    listed = _listed_prompts(path, names, log)
     found: dict[tuple[str, str, str], list[tuple[str, str]]] = defaultdict(list)
     for name in sorted(names):
         parts = PurePosixPath(name)
         if parts.suffix.lower() not in _IMAGE_SUFFIXES or len(parts.parts) < 3:
             continue
         generator, category = parts.parts[:2]
-        prompt = _prompt(path, parts, names, log)
+        key = "/".join(parts.with_suffix("").parts[2:])
+        prompt = listed.get((category, key)) or _own_prompt(path, parts, names, log)
         if prompt is not None:
-            key = "/".join(parts.with_suffix("").parts[2:])
             found[category, key, prompt].append((generator, name))
     rows = tuple(
         PreferenceRow(
@@ -85,7 +91,24 @@ def read_generator_images(path: Path) -> GeneratorImages:
     return GeneratorImages(rows=rows, problems=log.problems())
 
 
-def _prompt(path: Path, image: PurePosixPath, names: set[str], log: ProblemLog) -> str | None:
+def _listed_prompts(path: Path, names: set[str], log: ProblemLog) -> dict[tuple[str, str], str]:
+    """Return the prompts in files of whole categories, by category and name of the image."""
+    found = {}
+    for name in sorted(names):
+        file = PurePosixPath(name)
+        if file.suffix != ".json" or len(file.parts) > 1 or name == HUMAN_SCORES_FILE:
+            continue
+        for number, value in enumerate(iterate_json_list(path / name)):
+            given = {"id": f"{number:05d}", "prompt": value} if isinstance(value, str) else value
+            try:
+                row = Row(given, file=path / name, number=number)
+                found[file.stem, row.text("id")] = row.text("prompt")
+            except DataError as error:
+                log.add("malformed prompt", [str(error)])
+    return found
+
+
+def _own_prompt(path: Path, image: PurePosixPath, names: set[str], log: ProblemLog) -> str | None:
     text_name = str(image.with_suffix(".txt"))
     if text_name not in names:
         log.add("image without a prompt", [f"{image} has no {PurePosixPath(text_name).name}"])
