@@ -118,6 +118,8 @@ def test_hpdv2_ranks_start_at_one_whatever_the_file_starts_at(tmp_path: Path) ->
     table = read_rankings(tmp_path, FIVE_RANKINGS)
     assert ranks_of(table) == [(1, 2, 3), (3, 1, 2), (1, 1), (3, 1, 8), (2, 1)]
     assert table[1].images[2].image == tmp_path / "1_2.jpg"
+    assert table[1].category == ""
+    assert "category" not in table.rows.column_names
 
 
 @pytest.mark.parametrize(

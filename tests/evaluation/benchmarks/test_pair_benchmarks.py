@@ -6,14 +6,17 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from visreward.evaluation.benchmarks.base import Benchmark
-from visreward.evaluation.benchmarks.records import GroupResult, PairVerdict
+from visreward.evaluation.benchmarks.records import CandidateResult, GroupResult, PairVerdict
 from visreward.evaluation.benchmarks.registry import find_benchmark
 from visreward.evaluation.benchmarks.results import MetricValue
 
@@ -303,3 +306,43 @@ def test_published_rows_stand_beside_metrics_that_are_computed(
     assert all(row.model and row.source for row in benchmark.published)
     if name != "model-ranking":
         assert all(-1 <= value <= 1 for row in benchmark.published for value in row.values.values())
+
+
+@st.composite
+def rankings(draw: st.DrawFn) -> list[GroupResult]:
+    """Return groups of two to four candidates with whole-number scores, ties and gaps."""
+    groups = []
+    for number in range(draw(st.integers(2, 8))):
+        size = draw(st.integers(2, 4))
+        scores = draw(st.lists(st.none() | st.integers(0, 4), min_size=size, max_size=size))
+        ranks = draw(st.lists(st.integers(1, 3), min_size=size, max_size=size))
+        candidates = tuple(
+            CandidateResult(
+                image=f"{number}-{place}.png",
+                value=None if score is None else float(score),
+                rank=rank,
+            )
+            for place, (score, rank) in enumerate(zip(scores, ranks, strict=True))
+        )
+        prompt = f"prompt {number}"
+        groups.append(
+            GroupResult(
+                id=str(number), prompt=prompt, sources=(), candidates=candidates, cluster=prompt
+            )
+        )
+    return groups
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@settings(deadline=None, max_examples=10)
+@given(groups=rankings())
+def test_order_of_candidates_changes_no_number_of_ours(
+    name: str, groups: list[GroupResult]
+) -> None:
+    turned = [replace(group, candidates=group.candidates[::-1]) for group in groups]
+    benchmark = find_benchmark(name)
+    first, second = benchmark.evaluate(groups), benchmark.evaluate(turned)
+    for one, other in zip(first.metrics, second.metrics, strict=True):
+        if one.filter != "as_released":
+            assert one.value == pytest.approx(other.value, abs=1e-12)
+    assert first.correct == pytest.approx(second.correct, abs=1e-12)

@@ -63,7 +63,7 @@ def _released(images: ScoredImages, correlations: NDArray[np.float64]) -> tuple[
 
 
 def _of_z_scores(images: ScoredImages) -> float | None:
-    """Return Spearman over all images, scores standardised by prompt; prompts of one are left out."""
+    """Return Spearman over all images, scores standardised by prompt, less prompts of one."""
     prompts = np.array(images.prompts, dtype=np.str_)
     _, numbers, nums = np.unique(prompts, return_inverse=True, return_counts=True)
     kept = nums[numbers] > 1
