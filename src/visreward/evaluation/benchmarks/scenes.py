@@ -30,8 +30,8 @@ from visreward.evaluation.metrics.pairs import right_pairs
 
 TRIPLET: Final = "triplet"
 
-NUM_TRIPLETS: Final = 100
-NUM_SWAPS: Final = 20
+NUM_TRIPLETS: Final = 60
+NUM_SWAPS: Final = 10
 """Of each kind."""
 
 

@@ -22,7 +22,7 @@ from visreward.evaluation.benchmarks.results import MetricValue
 from visreward.evaluation.benchmarks.score_problems import score_problems
 from visreward.evaluation.metrics.pairs import accuracy_with_ties, right_pairs
 
-NUM_EDITS: Final = 40
+NUM_EDITS: Final = 24
 
 DIMENSIONS: Final = ("instruction_following", "visual_quality")
 
@@ -128,7 +128,8 @@ def _dimension_labels(results: Sequence[GroupResult], table: PairTable) -> NDArr
         np.array([scores[group][place] for group, place in zip(table.groups, places, strict=True)])
         for places in (table.firsts, table.seconds)
     )
-    return np.sign(first - second).astype(np.int64).reshape(-1, len(DIMENSIONS))
+    signs: NDArray[np.int64] = np.sign(first - second).astype(np.int64)
+    return signs.reshape(-1, len(DIMENSIONS))
 
 
 def _scores(candidate: CandidateResult) -> tuple[float, float]:
