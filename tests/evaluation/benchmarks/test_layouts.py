@@ -119,6 +119,8 @@ def test_genai_bench_tables_come_before_json_and_the_papers_split_first(tmp_path
     benchmark = find_benchmark("genai-bench-edit")
     assert len(benchmark.read(tmp_path).groups) == 3
     assert len(benchmark.read(tmp_path / "test.parquet").groups) == 2
+    with pytest.raises(UsageError, match="hold them themselves"):
+        benchmark.read(tmp_path, images=tmp_path)
 
 
 def test_file_of_another_name_is_read_by_its_ending(tmp_path: Path) -> None:

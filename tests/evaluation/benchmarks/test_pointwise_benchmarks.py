@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,14 @@ def test_constant_scores_have_no_correlation(
 @pytest.mark.parametrize("name", POINTWISE)
 def test_no_groups_have_no_correlation(name: str) -> None:
     assert all(each.value is None for each in find_benchmark(name).evaluate([]).metrics)
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_one_image_with_two_scores_by_people_is_named(group_of: MakeGroup, name: str) -> None:
+    groups = drawn_groups(group_of)
+    candidate = replace(groups[3].candidates[0], human=9.0)
+    again = replace(groups[3], id="again", candidates=(candidate,))
+    same = replace(groups[4], id="same")
+    (problem,) = find_benchmark(name).evaluate([*groups, again, same]).problems
+    assert problem.kind == "same image with two scores by people"
+    assert (problem.examples, problem.is_warning) == (("again and g3",), True)

@@ -55,7 +55,7 @@ def read_layout(
         splits: Which splits are the benchmark's, the likeliest first; None means all of the layout.
 
     Raises:
-        UsageError: if no path is given.
+        UsageError: if no path is given, or a folder of images for tables that hold theirs.
         DataError: if there is no such data, or it cannot be read.
     """
     path = require_path(path, benchmark=benchmark)
@@ -67,8 +67,7 @@ def read_layout(
             f"No data of the benchmark '{benchmark}' was found in '{path}'. Give a JSONL of "
             f"groups, or a file or folder with {' or '.join(_wanted(layouts, splits))}."
         )
-    kept = images if layout.kind == "json" else None
-    data = PreferenceData(layout, path, images=kept)
+    data = PreferenceData(layout, path, images=images)
     wanted = data.splits if path.is_file() else splits or layout.splits
     name = next(each for each in wanted if each in data.splits)
     return table_data(data.split(name), category=category_of)

@@ -18,7 +18,7 @@ def score_problems(
 
     Problems: candidates without a score, scores that are not finite, answers of judges that could
     not be read, one score for all, ids that come twice. Warnings: the same two images with other
-    labels, and groups that do not count.
+    labels, one image with two scores by people, and groups that do not count.
 
     Args:
         results: All groups.
@@ -35,6 +35,7 @@ def score_problems(
         "id of several groups", [f"{name}: {num} groups" for name, num in counts.items() if num > 1]
     )
     log.add("same pair with contradicting labels", _contradictions(results), is_warning=True)
+    log.add("same image with two scores by people", _scored_twice(results), is_warning=True)
     if correct is not None:
         left_out = [
             result.id for result, right in zip(results, correct, strict=True) if right is None
@@ -69,6 +70,20 @@ def _check_constant(results: Sequence[GroupResult], log: ProblemLog) -> None:
     scores = [value for value in values if value is not None and math.isfinite(value)]
     if len(scores) > 1 and min(scores) == max(scores):
         log.add("constant scores", [f"all {len(scores)} scores are {scores[0]:g}"])
+
+
+def _scored_twice(results: Sequence[GroupResult]) -> list[str]:
+    """Return images that people scored alone, twice for one prompt, and not the same."""
+    seen: dict[tuple[object, ...], tuple[float, str]] = {}
+    found = []
+    for result in results:
+        image, *others = result.candidates or (None,)
+        if image is not None and not others and image.human is not None:
+            key = (result.prompt, result.sources, image.image)
+            earlier = seen.setdefault(key, (image.human, result.id))
+            if earlier[0] != image.human:
+                found.append(f"{result.id} and {earlier[1]}")
+    return found
 
 
 def _contradictions(results: Sequence[GroupResult]) -> list[str]:
