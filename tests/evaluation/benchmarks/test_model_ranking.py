@@ -62,7 +62,7 @@ def test_scores_are_means_of_category_means_and_their_order_is_compared(
     assert main.value == pytest.approx(stats.spearmanr(overall, HUMAN).statistic, abs=1e-12)
     kendall = metrics["kendall", "none"].value
     assert kendall == pytest.approx(stats.kendalltau(overall, HUMAN).statistic, abs=1e-12)
-    order = [each.filter for each in evaluation.metrics if each.filter in GENERATORS]
+    order = [each.filter for each in evaluation.metrics if each.name == "mean_score"][:5]
     assert order == [GENERATORS[place] for place in np.argsort(-overall)]
     assert evaluation.problems == ()
     assert evaluation.num_counted == 40
@@ -134,3 +134,33 @@ def test_folders_are_read_as_groups_with_the_order_by_people(tmp_path: Path) -> 
     ]
     assert [image.overall for image in data.groups[1].row.images] == [2.0, 1.0]
     assert [problem.kind for problem in data.problems] == ["image without a prompt"]
+
+
+def test_duels_compare_images_of_one_prompt(group_of: MakeGroup, by_name: ByName) -> None:
+    # "one" wins 3 of 4 prompts against "two"; prompts differ far more than generators do.
+    scores = [[101.0, 100.0], [2.0, 1.0], [55.0, 54.0], [0.0, 9.0], [7.0, None]]
+    groups = [
+        group_of(number, values, generators=["one", "two"], category="arts")
+        for number, values in enumerate(scores)
+    ]
+    metrics = by_name(ModelRanking().evaluate(groups).metrics)
+    assert metrics["win_rate", "one"].value == pytest.approx(3 / 4)
+    assert metrics["win_rate", "two"].num == 4
+    one, two = metrics["elo", "one"].value, metrics["elo", "two"].value
+    assert one is not None
+    assert two is not None
+    # Elo: odds of 3 to 1 are 400 log10(3) points
+    assert one - two == pytest.approx(400 * math.log10(3))
+
+
+def test_generators_that_never_lose_have_a_win_rate_and_no_elo(
+    group_of: MakeGroup, by_name: ByName
+) -> None:
+    groups = [
+        group_of(number, [2.0, 1.0], generators=["one", "two"], category="arts")
+        for number in range(3)
+    ]
+    metrics = by_name(ModelRanking().evaluate(groups).metrics)
+    assert metrics["win_rate", "one"].value == 1.0
+    assert metrics["elo", "one"].value is None
+    assert metrics["elo", "one"].note

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,6 +27,7 @@ from visreward.evaluation.benchmarks.records import BenchGroup, GroupResult
 from visreward.evaluation.benchmarks.results import MetricValue, PublishedRow
 from visreward.evaluation.benchmarks.score_problems import score_problems
 from visreward.evaluation.metrics.correlation import kendall, spearman
+from visreward.evaluation.metrics.generators import rank_generators
 from visreward.evaluation.metrics.intervals import Estimate, cluster_interval
 
 
@@ -48,7 +50,8 @@ class ModelRanking(Benchmark):
     """HPSv3's benchmark of generators (arXiv 2508.03789), on any generators and categories.
 
     A generator's score is the mean of its category means, so that each category weighs the same;
-    `spearman` and `kendall` compare the order of generators with that by people. The published
+    `spearman` and `kendall` compare the order of generators with that by people. `win_rate` and
+    `elo` look at images of one prompt only, which scores of easy prompts do not blur. The published
     scores are of HPSv3's 12 categories; of other prompts they are not comparable.
     """
 
@@ -82,6 +85,7 @@ class ModelRanking(Benchmark):
         names = sorted(means, key=lambda name: -_sortable(means[name].value))
         metrics = _correlations(means, generators)
         metrics += [_score_metric(means[name], variant=name) for name in names]
+        metrics += _duels(results)
         for name in names:
             images = generators[name]
             for category in np.unique(images.categories).tolist():
@@ -162,9 +166,41 @@ def _correlations(
     ]
 
 
+def _duels(results: Sequence[GroupResult]) -> list[MetricValue]:
+    """Return how often each generator's image scores higher than another's of the same prompt."""
+    numbers = cluster_numbers(results).tolist()
+    first, second, labels, clusters = [], [], [], []
+    for number, result in zip(numbers, results, strict=True):
+        scored = [
+            (each.generator, finite_value(each))
+            for each in result.candidates
+            if each.generator is not None and not math.isnan(finite_value(each))
+        ]
+        for (one, score), (other, other_score) in combinations(scored, 2):
+            if one != other:
+                first.append(one)
+                second.append(other)
+                labels.append((score > other_score) - (score < other_score))
+                clusters.append(number)
+    if not labels:
+        return []
+    ranking = rank_generators(first, second, labels, clusters=clusters)
+    metrics = []
+    for each in ranking.generators:
+        metrics.append(
+            MetricValue(name="win_rate", filter=each.name, value=each.win_rate, num=each.num_pairs)
+        )
+        metrics.append(_number_metric("elo", each.elo, variant=each.name))
+    return metrics
+
+
 def _score_metric(found: Estimate, *, variant: str) -> MetricValue:
+    return _number_metric("mean_score", found, variant=variant)
+
+
+def _number_metric(name: str, found: Estimate, *, variant: str) -> MetricValue:
     return MetricValue(
-        name="mean_score",
+        name=name,
         filter=variant,
         value=found.value,
         low=found.low,
