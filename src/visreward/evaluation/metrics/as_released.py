@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from visreward.core.errors import UsageError
+from visreward.evaluation.metrics import pairs
 from visreward.evaluation.metrics.arrays import (
     number_clusters,
     read_finite,
     read_pairs,
 )
 from visreward.evaluation.metrics.correlation import per_group, spearman
-from visreward.evaluation.metrics.pairs import right_pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ def accuracy_with_ties(margin: ArrayLike, label: ArrayLike) -> float:
     if not len(margins):
         return -math.inf
     order = np.argsort(np.abs(margins), kind="stable")
-    is_right = right_pairs(margins[order], labels[order], tie_threshold=None)
+    is_right = pairs.right_pairs(margins[order], labels[order], tie_threshold=None)
     gains = np.cumsum((labels[order] == 0).astype(np.int64) - is_right)
     return int(is_right.sum() + gains.max()) / len(margins)
 
@@ -113,15 +113,8 @@ def fit_tie_threshold(margin: ArrayLike, label: ArrayLike) -> tuple[float, float
     margins, labels = _read(margin, label)
     if not len(margins):
         return 0.0, 0.0
-    order = np.argsort(np.abs(margins), kind="stable")
-    sizes = np.abs(margins[order])
-    is_right = right_pairs(margins[order], labels[order], tie_threshold=None)
-    gains = np.cumsum((labels[order] == 0).astype(np.int64) - is_right)
-    thresholds = np.unique(np.append(sizes, 0.0))
-    called = np.searchsorted(sizes, thresholds, side="right")
-    right = int(is_right.sum()) + np.concatenate([[0], gains])[called]
-    best = int(right.argmax())
-    return int(right[best]) / len(margins), float(thresholds[best])
+    found = pairs.fit_tie_threshold(margins, labels)
+    return found.accuracy, found.tie_threshold or 0.0
 
 
 def mean_spearman(x: ArrayLike, y: ArrayLike, groups: Iterable[Hashable]) -> float | None:
