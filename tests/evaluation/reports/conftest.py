@@ -95,7 +95,7 @@ def _group(index: int, edit: Edit, scores: Sequence[Score]) -> GroupResult:
 
 def _result(name: str, groups: Sequence[GroupResult]) -> BenchResult:
     pairs = pair_table(groups)
-    correct = cluster_interval([each.correct for each in groups], None)
+    correct = cluster_interval([each.correct or 0.0 for each in groups], None)
     without = accuracy_without_ties(pairs.margins, pairs.labels, clusters=pairs.clusters)
     ties = accuracy_with_ties(pairs.margins, pairs.labels, clusters=pairs.clusters).accuracy
     fitted = accuracy_with_ties(

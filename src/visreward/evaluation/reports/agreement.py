@@ -78,14 +78,17 @@ def certainty_of(pairs: PairTable) -> Floats:
 def agreement_of(model: Measured) -> Floats:
     """Return (G,) how far a model agrees with people on each group, above 0 where it does.
 
-    The certainty of the pair that is worst in the group. Where people scored candidates alone, it
-    is minus the gap between the candidate's place among all human scores and its place among all
-    scores of the model, both in [0, 1]. NaN where there is nothing to compare.
+    The certainty of the pair that is worst in the group, of those that people do not call a tie
+    where there are any. Where people scored candidates alone, it is minus the gap between the
+    candidate's place among all human scores and its place among all scores of the model, both in
+    [0, 1]. NaN where there is nothing to compare.
     """
     found = np.full(len(model.groups), np.inf)
-    known = np.isfinite(model.pairs.margins)
-    certainty = certainty_of(model.pairs)
-    np.minimum.at(found, model.pairs.groups[known], certainty[known])
+    pairs = model.pairs.where(np.isfinite(model.pairs.margins))
+    has_order = np.zeros(len(found), dtype=np.bool_)
+    has_order[pairs.groups[pairs.labels != 0]] = True
+    counted = (pairs.labels != 0) | ~has_order[pairs.groups]
+    np.minimum.at(found, pairs.groups[counted], certainty_of(pairs)[counted])
     found[np.isinf(found)] = np.nan
     alone, human, value = scored_alone(model.groups)
     if len(alone) > 1:

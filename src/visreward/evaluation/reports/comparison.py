@@ -40,15 +40,8 @@ def read_runs(files: Sequence[Path]) -> list[Run]:
         DataError: if a file is no file of results.
     """
     runs = [Run(result=result, file=file) for file in files for result in read_results(file)]
-    for label in (lambda run: run.result.revision, lambda run: run.file.absolute().parent.name):
-        times = Counter((run.result.benchmark, run.result.model) for run in runs)
-        runs = [
-            replace(run, result=replace(run.result, model=f"{run.result.model} ({label(run)})"))
-            if times[run.result.benchmark, run.result.model] > 1 and label(run)
-            else run
-            for run in runs
-        ]
-    return runs
+    runs = _told_apart(runs, [run.result.revision for run in runs])
+    return _told_apart(runs, [run.file.absolute().parent.name for run in runs])
 
 
 def compare_runs(
@@ -96,6 +89,18 @@ def compare_runs(
 def rank_runs(runs: Sequence[Run], path: Path) -> None:
     """Write a leaderboard of all runs; arguments and errors are those of `write_leaderboard`."""
     write_leaderboard([run.result for run in runs], path)
+
+
+def _told_apart(runs: Sequence[Run], labels: Sequence[str]) -> list[Run]:
+    """Return runs with a label behind the names of models that two of one benchmark share."""
+    keys = [(run.result.benchmark, run.result.model) for run in runs]
+    times = Counter(keys)
+    return [
+        replace(run, result=replace(run.result, model=f"{run.result.model} ({label})"))
+        if times[key] > 1 and label
+        else run
+        for run, key, label in zip(runs, keys, labels, strict=True)
+    ]
 
 
 def _of_benchmark(runs: Sequence[Run], benchmark: str | None) -> list[Run]:

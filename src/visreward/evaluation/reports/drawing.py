@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from visreward.core.errors import missing_extra
 from visreward.core.whole_files import whole_file
@@ -183,8 +183,11 @@ def _settings() -> Iterator[Figure]:
     except ImportError as error:
         raise missing_extra("matplotlib", "bench") from error
     backend = {"backend", "backend_fallback", "interactive"}
-    defaults = {key: value for key, value in rcParamsDefault.items() if key not in backend}
-    with rc_context({**defaults, **_SETTINGS}):
+    settings: dict[Any, Any] = {  # matplotlib's own names
+        **{key: value for key, value in rcParamsDefault.items() if key not in backend},
+        **_SETTINGS,
+    }
+    with rc_context(settings):
         yield Figure(layout="constrained")
 
 

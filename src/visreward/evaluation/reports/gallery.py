@@ -88,7 +88,8 @@ def gallery_sections(models: Sequence[Measured], pictures: Pictures) -> str:
                     title,
                     body,
                     note="Groups with the pair on which the model is most sure of what people "
-                    "deny. People make mistakes too: look before you believe either.",
+                    "deny; red candidates stand below one that people find worse. People make "
+                    "mistakes too: look before you believe either.",
                 )
             )
     if album.num_left_out:

@@ -174,7 +174,8 @@ def _best_and_rest(groups: Sequence[GroupResult]) -> tuple[Floats, Floats]:
 
     Where people call all equal, or said nothing, none is best.
     """
-    best, rest = [], []
+    best: list[float] = []
+    rest: list[float] = []
     for group in groups:
         ranks = [each.rank for each in group.candidates]
         known = [rank for rank in ranks if rank is not None]
@@ -189,7 +190,7 @@ def _best_and_rest(groups: Sequence[GroupResult]) -> tuple[Floats, Floats]:
 def _histogram(axis: Axes, best: Floats, rest: Floats) -> None:
     everything = np.concatenate([best, rest])
     low, high = everything.min(), everything.max()
-    edges = np.linspace(low, high if high > low else low + 1.0, NUM_BINS + 1)
+    edges = np.linspace(low, high if high > low else low + 1.0, NUM_BINS + 1).tolist()
     if len(rest):
         axis.hist(rest, edges, density=True, color=SERIES[1], alpha=0.35, label="others")
         axis.hist(rest, edges, density=True, histtype="step", color=SERIES[1], ls=(0, (3, 1.5)))
