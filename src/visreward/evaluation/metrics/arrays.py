@@ -59,6 +59,29 @@ def read_finite(values: ArrayLike, *, name: str, length: int | None = None) -> N
     return array
 
 
+def read_finite_table(values: ArrayLike, *, name: str) -> NDArray[np.float64]:
+    """Return values as (G, K) float64 with K at least 2.
+
+    Raises:
+        ShapeError: if the shape is another one.
+        NonFiniteError: if a value is NaN or infinite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] < 2:
+        raise ShapeError(
+            f"{name} have shape {array.shape}, expected (G, K) with K at least 2. Pass groups of "
+            "one size together."
+        )
+    is_bad = ~np.isfinite(array).all(axis=1)
+    if is_bad.any():
+        row = int(is_bad.argmax())
+        raise NonFiniteError(
+            f"{name} hold NaN or infinity in {int(is_bad.sum())} of {len(array)} groups, first in "
+            f"group {row}: {array[row].tolist()}. Decide what such a group counts."
+        )
+    return array
+
+
 def read_weights(weights: ArrayLike, *, length: int) -> NDArray[np.float64]:
     """Return weights as (M,) float64.
 

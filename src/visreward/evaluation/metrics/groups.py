@@ -18,7 +18,7 @@ def is_exact_order(scores: ArrayLike, ranks: ArrayLike) -> NDArray[np.bool_]:
     next one by rank. Equal scores and NaN are wrong. By chance 1 / K! are right.
 
     Released code (EditReward's `eval_bench.py`): of equal scores the later candidate comes first,
-    which can be right by luck; see `as_released.predicted_ranks`.
+    which can be right by luck; see `as_released_groups.predicted_ranks`.
 
     Args:
         scores: (G, K) numbers, higher is better; NaN where there is no score.
