@@ -137,7 +137,8 @@ def _add_comparison(row: Row, groups: dict[tuple[str, str], _Group], *, place: i
     letters = LETTERS[:size]
     if not set(comparison.letters) <= set(letters):
         raise row.error(
-            f"compares {' and '.join(comparison.letters)}, but its group has {size} candidates: {letters}"
+            f"compares {' and '.join(comparison.letters)}, but its group has {size} candidates: "
+            f"{letters}"
         )
     name = f"K{size}/{prefix}"
     group = groups.setdefault(

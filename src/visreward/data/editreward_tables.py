@@ -16,7 +16,6 @@ Image columns hold encoded images, or structs with the field `bytes`.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -52,9 +51,9 @@ def _parse_bench(row: Row) -> PreferenceCells:
     scores = (row.optional_number("score_1"), row.optional_number("score_2"))
     return PreferenceCells(
         prompt=row.text("instruction"),
-        images=(_digest(row, "candidate_1"), _digest(row, "candidate_2")),
+        images=(row.image_digest("candidate_1"), row.image_digest("candidate_2")),
         ranks=bench_comparison(row).ranks,
-        sources=(_digest(row, "source_image"),),
+        sources=(row.image_digest("source_image"),),
         overall=None if scores == (None, None) else scores,
         generators=(row.optional_text("model_1"), row.optional_text("model_2")),
     )
@@ -91,10 +90,6 @@ def bench_comparison(row: Row) -> Comparison:
             f"has {ranking!r:.100} in 'ranking' and {comparison!r} in 'comparison_type': {error}"
         ) from error
     return Comparison(letters, (first, second))
-
-
-def _digest(row: Row, key: str) -> str:
-    return hashlib.blake2b(row.image_bytes(key), digest_size=16).hexdigest()
 
 
 EDITREWARD_DATA: Final = PreferenceFormat(

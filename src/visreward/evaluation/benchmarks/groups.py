@@ -50,22 +50,35 @@ def table_data(
         else:
             kept.append(number)
     problems.add("row that nobody labelled", unlabelled, is_warning=True)
-    groups = TableGroups(table, rows=kept, category=category, cluster=cluster)
+    groups = RowGroups(table, places=kept, category=category, cluster=cluster)
     return BenchData(groups=groups, problems=problems.problems())
 
 
-class TableGroups(Sequence[BenchGroup]):
-    """Rows of a table as groups; nothing but the numbers of the rows is kept beside the table."""
+class RowGroups(Sequence[BenchGroup]):
+    """Rows as groups; each is made when it is asked for."""
 
     def __init__(
-        self, table: PreferenceTable, *, rows: Sequence[int], category: RowText, cluster: RowText
+        self,
+        rows: Sequence[PreferenceRow],
+        *,
+        places: Sequence[int] | None = None,
+        category: RowText = no_text,
+        cluster: RowText = prompt_of,
     ) -> None:
-        """Take the table, and which of its rows are groups."""
-        self._table, self._rows = table, rows
+        """Take the rows.
+
+        Args:
+            rows: Such as a table, which makes its rows when they are asked for.
+            places: Which of them are groups, in order; None means all.
+            category: What results are broken down by.
+            cluster: What is drawn whole when intervals are made.
+        """
+        self._rows = rows
+        self._places = range(len(rows)) if places is None else places
         self._category, self._cluster = category, cluster
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._places)
 
     @overload
     def __getitem__(self, index: int) -> BenchGroup: ...
@@ -82,7 +95,7 @@ class TableGroups(Sequence[BenchGroup]):
         """
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
-        row = self._table[self._rows[index]]
+        row = self._rows[self._places[index]]
         return BenchGroup(row=row, category=self._category(row), cluster=self._cluster(row))
 
 

@@ -18,6 +18,17 @@ for _name, _target in {
     "pick-high": "pick_high:PickHighBench",
     "scenes": "scenes:ScenesBench",
     "scenes-edit": "scenes_edit:ScenesEditBench",
+    "genai-bench-edit": "genai_bench_edit:GenAIBenchEdit",
+    "aurora-bench": "aurora_bench:AuroraBench",
+    "aurora-bench-pointwise": "aurora_bench:AuroraBenchPointwise",
+    "imagenhub": "imagenhub:ImagenHub",
+    "hpdv3": "hpdv3:HPDv3",
+    "hpdv2": "hpdv2:HPDv2",
+    "pick-a-pic": "pick_a_pic:PickAPic",
+    "imagereward": "imagereward:ImageReward",
+    "model-ranking": "model_ranking:ModelRanking",
+    "mmrb2": "mmrb2:MMRB2",
+    "editscore-bench": "editscore_bench:EditScoreBench",
 }.items():
     BENCHMARKS.register(_name, f"{_HERE}.{_target}")
 

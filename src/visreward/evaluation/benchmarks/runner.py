@@ -176,7 +176,9 @@ def evaluate(
         revision=facts.revision,
         metrics=found.metrics,
         num_groups=len(samples),
-        num_counted=sum(correct is not None for correct in found.correct),
+        num_counted=found.num_counted
+        if found.num_counted is not None
+        else sum(correct is not None for correct in found.correct),
         problems=_joined(data.problems, answers.problems, found.problems),
         published=benchmark.published,
         config=facts.config,
