@@ -15,6 +15,7 @@ from visreward.core.errors import DataError
 from visreward.core.preference import Calibration, expected_sigmoid
 from visreward.core.types import Score
 from visreward.evaluation.calibration import fit_calibration
+from visreward.evaluation.metrics.reliability import expected_calibration_error
 from visreward.evaluation.reports.agreement import Bools, Floats, Ints, Measured, pair_deviations
 from visreward.evaluation.reports.drawing import (
     SOFT,
@@ -22,7 +23,7 @@ from visreward.evaluation.reports.drawing import (
     legend_below,
     share_axis,
 )
-from visreward.evaluation.reports.plots import curve, right_parts
+from visreward.evaluation.reports.plots import NUM_BINS, curve, right_parts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,12 +93,14 @@ def _fitted(size: Floats, deviation: Floats, right: Bools) -> Calibration:
 def reliability_plot(models: Sequence[Measured]) -> Plot | None:
     """Return how often models are right beside how often their scores say so."""
     found = {}
+    errors = []
     for place, model in enumerate(models):
         chances = chances_of(model)
         parts = right_parts(chances.chance, chances.is_right, chances.cluster) if chances else []
         if chances is not None and parts:
             means = [float(chances.chance[part].mean()) for part, _ in parts]
             found[place] = (means, [share for _, share in parts])
+            errors.append(f"{model.name} {_error_words(chances)}")
     if not found:
         return None
 
@@ -124,7 +127,7 @@ def reliability_plot(models: Sequence[Measured]) -> Plot | None:
         caption="Pairs that people do not call a tie, in equal parts by the chance that the scores "
         "give the candidate ahead. The scale that turns scores into chances is fitted on other "
         "groups. On the dashed line a model is right as often as it says; below it, it is too "
-        "sure of itself.",
+        f"sure of itself. Expected calibration error: {'; '.join(errors)}.",
         alt="Share of right pairs over the chance that scores give. "
         + " ".join(
             f"{models[place].name}: right in {100 * shares[-1].value:.0f} % where it says "
@@ -136,3 +139,13 @@ def reliability_plot(models: Sequence[Measured]) -> Plot | None:
         height=3.3,
         draw=draw,
     )
+
+
+def _error_words(chances: Chances) -> str:
+    """Return the expected calibration error, and what chance alone would make of it."""
+    found = expected_calibration_error(
+        chances.chance, chances.is_right, num_bins=NUM_BINS, binning="equal-count"
+    )
+    assert found.value is not None
+    assert found.expected is not None
+    return f"{100 * found.value:.1f} %, of which chance makes {100 * found.expected:.1f}"
