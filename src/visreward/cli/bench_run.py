@@ -269,15 +269,9 @@ def _report(
 ) -> None:
     """Write the HTML report, or say what it needs."""
     from visreward.core.errors import MissingExtraError
+    from visreward.evaluation.reports.bench_report import write_bench_report
 
     console = notes_console()
-    try:
-        from visreward.evaluation.reports.bench_report import (  # type: ignore[import-not-found]
-            write_bench_report,
-        )
-    except ModuleNotFoundError:
-        console.print(Text.assemble(("note: ", "yellow"), "reports are not part of this version"))
-        return
     try:
         write_bench_report(results, samples, path, picture_finder(data, places))
     except MissingExtraError as error:
