@@ -37,6 +37,31 @@ def iterate_json_list(file: Path) -> Iterator[object]:
         raise DataError(f"'{file}' cannot be read as JSON: {error}. Write it again.") from error
 
 
+def iterate_json_member(file: Path, key: str) -> Iterator[object]:
+    """Yield the values of a list that is a member of the object that a JSON file holds.
+
+    The whole file is read at once. Deterministic.
+
+    Args:
+        file: UTF-8, with or without a byte order mark.
+        key: Of the list.
+
+    Raises:
+        DataError: if the file cannot be read, is not JSON, or holds no such list.
+    """
+    try:
+        held = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"'{file}' cannot be read as JSON: {error}. Write it again.") from error
+    rows = held.get(key) if isinstance(held, dict) else None
+    if not isinstance(rows, list):
+        raise DataError(
+            f"'{file}' holds a {type(held).__name__} without a list {key!r}. Give a file that "
+            f'holds {{"{key}": [{{...}}, {{...}}]}}.'
+        )
+    yield from rows
+
+
 class _Scanner:
     """A window on the text of a file that moves on value by value."""
 

@@ -144,6 +144,7 @@ class ParquetStore:
             self._close()
         if self._open is None or self._open.file != file:
             self._open = _OpenTable(file)
+        column, _, place = column.partition("[")
         if column not in self._open.table.schema_arrow.names:
             return None
         group = bisect.bisect_right(self._open.starts, row) - 1
@@ -160,7 +161,11 @@ class ParquetStore:
             except (OSError, arrow.ArrowInvalid) as error:
                 raise _damaged(file, error) from error
             kept = self._groups[column] = ((file, group), cells)
-        return encoded_image(kept[1][row - self._open.starts[group]].as_py())
+        value = kept[1][row - self._open.starts[group]].as_py()
+        if place:  # of a list of images
+            value = (value or [])[int(place[:-1]) :][:1]
+            return encoded_image(value[0]) if value else None
+        return encoded_image(value)
 
 
 class _OpenTable:

@@ -66,6 +66,8 @@ class TableBuilder:
         columns = {}
         for column in tuple(self._columns):  # no more than one column is there twice
             columns[column] = arrow.concat_arrays(self._columns.pop(column))
+        if columns["category"].null_count == self._num_rows:
+            del columns["category"]  # most formats have none, and fingerprints are of what is there
         rows = arrow.table(columns)
         return PreferenceTable(
             rows,
@@ -90,4 +92,5 @@ def _column_types() -> dict[str, Arrow]:
         "overall": arrow.list_(arrow.float64()),
         "generators": arrow.list_(arrow.string()),
         "confidence": arrow.float64(),
+        "category": arrow.large_string(),
     }

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 from visreward.core.errors import DataError, UnknownNameError, UsageError
 from visreward.data.base import Progress
-from visreward.data.json_rows import iterate_json_list
+from visreward.data.json_rows import iterate_json_list, iterate_json_member
 from visreward.data.parquet_rows import ParquetStore, iterate_parquet
 from visreward.data.preference_builder import TableBuilder
 from visreward.data.preference_table import (
@@ -42,7 +42,9 @@ class PreferenceFormat:
         nested: Pairs of splits of which one is meant to hold rows of the other.
         columns: Parquet: columns that are read in memory.
         image_columns: Parquet: columns that hold the encoded images of a row, in order.
-        source_columns: Parquet: the same for the images before an edit.
+        source_columns: Parquet: the same for the images before an edit. A column that holds a
+            list of images is named with a place, such as `images[0]`.
+        member: JSON: the key of the list of rows, where a file holds an object.
     """
 
     name: str
@@ -54,6 +56,7 @@ class PreferenceFormat:
     columns: tuple[str, ...] = ()
     image_columns: tuple[str, ...] = ()
     source_columns: tuple[str, ...] = ()
+    member: str | None = None
 
 
 class PreferenceData:
@@ -142,6 +145,8 @@ class PreferenceData:
 
     def _values(self, file: Path) -> Iterator[object]:
         if self.layout.kind == "json":
+            if self.layout.member is not None:
+                return iterate_json_member(file, self.layout.member)
             return iterate_json_list(file)
         columns = self.layout.columns
         has_images = not set(columns).isdisjoint(self.layout.image_columns)

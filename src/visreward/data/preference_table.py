@@ -33,6 +33,7 @@ class PreferenceCells:
         overall: Scores as a whole, or None.
         generators: What made each image, or None.
         confidence: As in `PreferenceRow`.
+        category: As in `PreferenceRow`, or None.
     """
 
     prompt: str
@@ -44,6 +45,7 @@ class PreferenceCells:
     overall: tuple[float | None, ...] | None = None
     generators: tuple[str | None, ...] | None = None
     confidence: float | None = None
+    category: str | None = None
 
 
 class ImageStore(Protocol):
@@ -119,7 +121,7 @@ class PreferenceTable(Sequence[PreferenceRow]):
     Attributes:
         name: Of the split.
         rows: A pyarrow.Table with the fields of `PreferenceCells`, and `row`, the number in the
-            split. The cells of bad rows are null.
+            split. The cells of bad rows are null, and `category` is left out where no row has one.
         bad_rows: Why a row cannot be used, by its number in the split.
         dimensions: Names of the dimensions that images have scores on.
         store: Where the images are.
@@ -259,4 +261,5 @@ class PreferenceTable(Sequence[PreferenceRow]):
                 for place, name in enumerate(cells["sources"])
             ),
             confidence=cells["confidence"],
+            category=cells.get("category") or "",
         )

@@ -58,9 +58,10 @@ class PreferenceRow:
     Attributes:
         id: File and row, such as `train.json:17`.
         prompt: The text asked for; for editing, the edit instruction.
-        images: Two images or more, in the order of the file.
+        images: Two images or more, in the order of the file; one where people scored each alone.
         sources: The images before an edit; empty for generated images.
         confidence: Probability in [0, 1] that the preference is right, or None if unknown.
+        category: What kind of question it is, where the data set says so, or "".
     """
 
     id: str
@@ -68,6 +69,7 @@ class PreferenceRow:
     images: tuple[JudgedImage, ...]
     sources: tuple[Path | ImageBytes, ...] = ()
     confidence: float | None = None
+    category: str = ""
 
     @property
     def has_ranks(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -171,6 +172,14 @@ class Row:
         if data is None:
             raise self.error(f"has no encoded image in '{key}'")
         return data
+
+    def image_digest(self, key: str) -> str:
+        """Return a digest of an encoded image, to name images that have no names.
+
+        Raises:
+            DataError: if there is none.
+        """
+        return hashlib.blake2b(self.image_bytes(key), digest_size=16).hexdigest()
 
     def _inside(self, name: str, key: str) -> str:
         if name[0] == "/" or ".." in name:

@@ -33,12 +33,15 @@ class Evaluation:
     Attributes:
         metrics: The first is the main one.
         correct: One entry per group, as in `GroupResult.correct`.
+        num_counted: How many groups the main metric counts, where groups are not right or wrong;
+            None means those that are.
         problems: What was wrong with groups or scores: failed candidates, scores that are not
             finite, constant scores, contradicting labels.
     """
 
     metrics: tuple[MetricValue, ...]
     correct: tuple[float | None, ...]
+    num_counted: int | None = None
     problems: tuple[Problem, ...] = ()
 
 
