@@ -22,8 +22,10 @@ from PIL import Image
 
 from visreward.core.types import Sample
 from visreward.data.preferences import JudgedImage, PreferenceRow
-from visreward.evaluation.benchmarks.records import BenchGroup, PairJudge, Scorer
+from visreward.evaluation.benchmarks.records import BenchGroup
 from visreward.evaluation.judges import load_judge
+from visreward.evaluation.judges.comparisons import ComparingJudge
+from visreward.evaluation.judges.scores import ScoreJudge
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Ask:
 
     @property
     def pictures(self) -> list[Image.Image]:
-        found = []
+        found: list[Image.Image] = []
         for part in self.content:
             if part["type"] == "image_url":
                 data = base64.b64decode(part["image_url"]["url"].partition(",")[2])
@@ -176,7 +178,7 @@ class JudgeServer:
                 self.wfile.write(reply.data[: reply.cut_after])
                 self.close_connection = reply.cut_after is not None or reply.hangs
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *args: object) -> None:
                 return
 
             def finish(self) -> None:
@@ -212,31 +214,33 @@ def write_judge(server: JudgeServer, tmp_path: Path) -> WriteJudge:
         quick = {"max_attempts": 4, "first_wait_s": 0.001, "max_wait_s": 0.002}
         base = {"base_url": server.url, "model": "tiny", "retry": quick, "concurrency": 4}
         path = tmp_path / name
-        path.write_text(yaml.safe_dump({"kind": kind, "endpoint": base | (endpoint or {})} | values))
+        path.write_text(
+            yaml.safe_dump({"kind": kind, "endpoint": base | (endpoint or {})} | values)
+        )
         return path
 
     return write
 
 
 @pytest.fixture
-def score_judge(write_judge: WriteJudge) -> Callable[..., Scorer]:
+def score_judge(write_judge: WriteJudge) -> Callable[..., ScoreJudge]:
     """Return a function that loads a judge of scores."""
 
-    def load(**values: Any) -> Scorer:  # of the configuration
+    def load(**values: Any) -> ScoreJudge:  # of the configuration
         judge = load_judge(write_judge("scores", **values))
-        assert hasattr(judge, "run")
+        assert isinstance(judge, ScoreJudge)
         return judge
 
     return load
 
 
 @pytest.fixture
-def pair_judge(write_judge: WriteJudge) -> Callable[..., PairJudge]:
+def pair_judge(write_judge: WriteJudge) -> Callable[..., ComparingJudge]:
     """Return a function that loads a judge that compares."""
 
-    def load(kind: str = "pairs", **values: Any) -> PairJudge:  # of the configuration
+    def load(kind: str = "pairs", **values: Any) -> ComparingJudge:  # of the configuration
         judge = load_judge(write_judge(kind, **values))
-        assert hasattr(judge, "compare")
+        assert isinstance(judge, ComparingJudge)
         return judge
 
     return load
@@ -268,9 +272,11 @@ def samples(red: Callable[[int], Path]) -> Callable[[int], list[Sample]]:
 def group(red: Callable[[int], Path]) -> Callable[..., BenchGroup]:
     """Return a function that makes a group of pictures with these rednesses."""
 
-    def make(*levels: int, source: int | None = None, id: str = "g", prompt: str = "p") -> BenchGroup:
+    def make(
+        *levels: int, source: int | None = None, name: str = "g", prompt: str = "p"
+    ) -> BenchGroup:
         images = tuple(JudgedImage(image=red(level), rank=None) for level in levels)
         sources = () if source is None else (red(source),)
-        return BenchGroup(row=PreferenceRow(id=id, prompt=prompt, images=images, sources=sources))
+        return BenchGroup(row=PreferenceRow(id=name, prompt=prompt, images=images, sources=sources))
 
     return make

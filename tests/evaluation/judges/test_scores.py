@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,21 +12,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from visreward.core.errors import DataError
 from visreward.core.types import Sample
-from visreward.evaluation.benchmarks.records import Scorer
+from visreward.evaluation.judges.scores import ScoreJudge
 from visreward.scoring.records import RowError
 
 if TYPE_CHECKING:
-    from tests.evaluation.judges.conftest import Ask, JudgeServer
+    from tests.evaluation.judges.conftest import Ask, JudgeServer, Reply
 
-LoadScorer = Callable[..., Scorer]
+LoadScorer = Callable[..., ScoreJudge]
 MakeSamples = Callable[[int], list[Sample]]
 
 
 def test_scores_of_many_samples_come_in_their_order(
     server: JudgeServer, score_judge: LoadScorer, samples: MakeSamples
 ) -> None:
-    def answers(ask: Ask) -> JudgeServer.Reply:
+    def answers(ask: Ask) -> Reply:
         number = int(ask.text.split("prompt ")[1].split()[0])
         # The first of each four is answered last.
         server.stopping.wait(0.02 * (3 - number % 4))
@@ -111,7 +113,7 @@ def test_one_unparsed_dimension_fails_the_sample_and_keeps_the_raw_answer(
     assert item.error is not None
     assert item.error.startswith("unparsed:")
     assert "I give it 4/10" in item.error
-    assert judge.counts.num_unparsed == 1  # type: ignore[attr-defined]
+    assert judge.counts.num_unparsed == 1
 
 
 def test_template_per_dimension_replaces_ours_for_that_dimension_only(
@@ -178,7 +180,7 @@ def test_repeated_sample_is_asked_once_even_under_another_file_name(
     items = list(judge.run([Sample(prompt="p", image=path) for path in (red(5), other, red(5))]))
     assert all(item.score for item in items)
     assert len(server.asks) == 1
-    assert judge.counts.num_cached == 2  # type: ignore[attr-defined]
+    assert judge.counts.num_cached == 2
 
 
 def test_template_that_shows_a_source_fails_samples_without_one(
@@ -190,19 +192,39 @@ def test_template_that_shows_a_source_fails_samples_without_one(
     assert not server.asks
 
 
-def test_samples_are_drawn_no_further_ahead_than_the_window(
+def test_samples_are_drawn_no_further_ahead_than_the_window_and_closing_early_ends_all_work(
     server: JudgeServer, score_judge: LoadScorer, samples: MakeSamples
 ) -> None:
     drawn = 0
 
-    def drawing() -> object:
+    def drawing() -> Iterator[Sample]:
         nonlocal drawn
         for sample in samples(60):
             drawn += 1
             yield sample
 
-    items = score_judge(endpoint={"concurrency": 2}).run(drawing())  # type: ignore[arg-type]
+    def answers(ask: Ask) -> Reply:
+        if ask.total > 4:
+            server.stopping.wait(60)
+        return server.Reply()
+
+    server.answers = answers
+    items = score_judge(endpoint={"concurrency": 2}).run(drawing())
+    assert isinstance(items, Generator)
     next(items)
     assert drawn <= 9
-    items.close()  # type: ignore[attr-defined]
+    items.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "judge"]
     assert len(server.asks) <= 10
+
+
+def test_error_of_the_samples_themselves_ends_all_work_and_is_raised(
+    server: JudgeServer, score_judge: LoadScorer, samples: MakeSamples
+) -> None:
+    def drawing() -> Iterator[Sample]:
+        yield from samples(2)
+        raise DataError("the file ends here")
+
+    with pytest.raises(DataError, match="ends here"):
+        list(score_judge().run(drawing()))
+    assert not [thread for thread in threading.enumerate() if thread.name == "judge"]

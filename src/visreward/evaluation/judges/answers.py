@@ -19,7 +19,7 @@ Side: TypeAlias = Literal["A", "B", "tie"]
 T_co = TypeVar("T_co", covariant=True)
 
 _LABEL: Final = re.compile(r"\[\[([^\[\]]*)\]\]")
-_NUMBER: Final = re.compile(r"-?\d{1,9}(\.\d{1,9})?")
+_NUMBER: Final = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,9})?")
 _SIDES: Final[Mapping[str, Side]] = {"A>B": "A", "B>A": "B", "A=B": "tie"}
 _GENAI_BENCH_SIDES: Final[Mapping[str, Side]] = {
     "A>B": "A",

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from visreward.core.errors import DataError
 from visreward.evaluation.benchmarks.records import BenchGroup, Outcome, PairVerdict
 from visreward.evaluation.judges.verdicts import has_ties, outcome_of_ranks, pairs_of
@@ -47,14 +45,19 @@ class RandomJudge:
         for group in groups:
             num = len(group.row.images)
             allowed = _OUTCOMES if has_ties(self._ties, num_candidates=num) else _OUTCOMES[:2]
-            seed = hashlib.sha256(f"{self._seed} {group.row.id}".encode()).digest()
-            drawn = np.random.default_rng(list(seed)).integers(len(allowed), size=num * num)
             yield tuple(
                 PairVerdict(
-                    first=first, second=second, outcomes=(allowed[drawn[first * num + second]],)
+                    first=first,
+                    second=second,
+                    outcomes=(allowed[self._drawn(group.row.id, first, second) % len(allowed)],),
                 )
                 for first, second in pairs_of(num)
             )
+
+    def _drawn(self, group: str, first: int, second: int) -> int:
+        """Return a whole number that looks drawn at random, below 2^64."""
+        pair = json.dumps([self._seed, group, first, second])
+        return int.from_bytes(hashlib.sha256(pair.encode()).digest()[:8])
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,8 @@ class EndpointConfig(Strict):
     Attributes:
         base_url: What stands before `/chat/completions`, such as `http://localhost:8000/v1`.
         model: As the endpoint calls it.
-        api_key_env: Name of the environment variable that holds the key; None sends none.
+        api_key_env: Name of the environment variable that holds the key, in upper case, so that
+            nobody puts the key itself there; None sends none.
         parameters: Sent as they are beside model and messages, instead of the defaults.
         concurrency: How many requests are open at once.
         timeout_s: Seconds from the start of a request to the end of its response.
@@ -80,7 +81,7 @@ class EndpointConfig(Strict):
 
     base_url: str
     model: str
-    api_key_env: str | None = None
+    api_key_env: str | None = Field(default=None, pattern="^[A-Z_][A-Z0-9_]*$")
     parameters: dict[str, JsonValue] = Field(default={"temperature": 0, "max_tokens": 1024})
     concurrency: PositiveInt = 8
     timeout_s: PositiveFloat = 120.0

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from visreward.evaluation.judges.config import AnyConfig
 
 _SUFFIXES: Final = (".toml", ".yaml", ".yml")
+# Where people put keys and passwords by mistake.
+_NEVER_SHOWN: Final = ("base_url", "api_key_env")
 
 
 def load_judge(path: Path) -> Scorer | PairJudge:
@@ -110,7 +112,7 @@ def _problem(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if detail["type"] == "missing":
         return f"  '{name}' is missing. Give it."
     message = detail["msg"].removeprefix("Value error, ")
-    if isinstance(detail["input"], dict):
+    if isinstance(detail["input"], dict) or location[-1] in _NEVER_SHOWN:
         return f"  '{name}': {message}." if name else f"  {message}."
     return f"  '{name}' is {detail['input']!r}: {message}."
 
