@@ -107,18 +107,24 @@ def test_retry_after_in_seconds_is_waited_out(
 def test_retry_after_holds_back_all_requests(
     server: JudgeServer, score_judge: LoadJudge, samples: MakeSamples
 ) -> None:
-    times: list[float] = []
+    times: dict[str, list[float]] = {}
+    judge = score_judge(endpoint={"concurrency": 2})
 
     def answers(ask: Ask) -> Reply:
-        times.append(time.monotonic())
-        busy = server.Reply(status=429, headers={"Retry-After": "0.3"})
-        return busy if ask.total == 1 else server.Reply()
+        name = f"prompt {ask.text.split('prompt ')[1][0]}"
+        times.setdefault(name, []).append(time.monotonic())
+        if name == "prompt 0" and ask.num == 1:
+            return server.Reply(status=429, headers={"Retry-After": "0.5"})
+        # The other slot becomes free only once the judge knows that it is to wait.
+        while not judge.counts.num_retries:
+            server.stopping.wait(0.005)
+        return server.Reply()
 
     server.answers = answers
-    items = list(score_judge(endpoint={"concurrency": 1}).run(samples(3)))
-    assert all(item.score for item in items)
-    assert len(times) == 4
-    assert times[1] - times[0] >= 0.3
+    assert all(item.score for item in judge.run(samples(4)))
+    refused_at = times["prompt 0"][0]
+    assert times["prompt 0"][1] - refused_at >= 0.5
+    assert min(times["prompt 2"] + times["prompt 3"]) - refused_at >= 0.5
 
 
 def test_retry_after_as_a_far_date_fails_the_item_without_waiting(

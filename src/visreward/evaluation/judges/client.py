@@ -54,7 +54,10 @@ class Session:
         self._http = httpx2.AsyncClient(
             headers=self.account.headers,
             timeout=None,
-            limits=httpx2.Limits(max_connections=endpoint.concurrency),
+            # The slots bound requests: a wait in the pool would count against the deadline.
+            limits=httpx2.Limits(
+                max_connections=None, max_keepalive_connections=endpoint.concurrency
+            ),
         )
         return self
 
