@@ -23,6 +23,8 @@ BUILTIN_PARENTS: dict[str, type[Exception]] = {
     "ModelNotFoundError": OSError,
     "NonFiniteError": ArithmeticError,
     "StorageError": OSError,
+    "JudgeError": RuntimeError,
+    "BudgetError": RuntimeError,
     "StoppedError": InterruptedError,
     "MissingExtraError": ImportError,
 }
@@ -33,6 +35,7 @@ PROJECT_PARENTS = {
     "ImageError": "InputError",
     "PromptError": "InputError",
     "UnsafePickleError": "WeightsError",
+    "BudgetError": "JudgeError",
 }
 
 

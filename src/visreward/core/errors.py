@@ -13,6 +13,8 @@ VisrewardError
 ├── ModelNotFoundError (OSError)         a model's files are not at hand
 ├── NonFiniteError (ArithmeticError)     NaN or infinity in a score or a loss
 ├── StorageError (OSError)               a disk is full or takes no more
+├── JudgeError (RuntimeError)            a judge's endpoint cannot be used any more
+│   └── BudgetError                      a judge has spent what it may
 ├── StoppedError (InterruptedError)      a signal asked a run to stop, and it saved its state
 └── MissingExtraError (ImportError)      an optional package is not installed
 
@@ -82,6 +84,14 @@ class NonFiniteError(VisrewardError, ArithmeticError):
 
 class StorageError(VisrewardError, OSError):
     """A disk is full, or takes no more for another reason."""
+
+
+class JudgeError(VisrewardError, RuntimeError):
+    """A judge's endpoint cannot be used any more; what it has answered is kept."""
+
+
+class BudgetError(JudgeError):
+    """A judge has spent what it may; what it has answered is kept."""
 
 
 class StoppedError(VisrewardError, InterruptedError):

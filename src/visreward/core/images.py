@@ -140,14 +140,19 @@ def content_key(source: ImageSource, *, name: str | None = None) -> str:
 
 
 def thumbnail_data_uri(
-    image: Image.Image, *, max_side: int, encoding: Literal["jpeg", "webp"] = "jpeg"
+    image: Image.Image,
+    *,
+    max_side: int,
+    encoding: Literal["jpeg", "webp", "png"] = "jpeg",
+    quality: int = 85,
 ) -> str:
-    """Return a small copy of a picture as a `data:` URI for an HTML page.
+    """Return a small copy of a picture as a `data:` URI, for an HTML page or an endpoint.
 
     Args:
         image: Any picture that `read_image` accepts; its proportions are kept.
         max_side: Longest side in pixels; smaller pictures keep their size.
-        encoding: How the copy is compressed.
+        encoding: How the copy is compressed; PNG loses nothing.
+        quality: Of JPEG and WebP, 1 to 100.
 
     Raises:
         UsageError: If `max_side` is below 1.
@@ -158,7 +163,7 @@ def thumbnail_data_uri(
     small = read_image(image)
     small.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    small.save(buffer, format=encoding.upper(), quality=85)
+    small.save(buffer, format=encoding.upper(), quality=quality)
     return f"data:image/{encoding};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
+from visreward.core.strict import Strict
 from visreward.core.types import Fidelity
 from visreward.models.heads import Fusion, Pooling
 from visreward.models.vlm.backbone import Positions
@@ -14,7 +15,6 @@ from visreward.training.options.freeze_config import FreezeConfig
 from visreward.training.options.lora_config import LoRAConfig
 from visreward.training.options.objective_config import ObjectiveConfig
 from visreward.training.options.optim_config import OptimConfig
-from visreward.training.options.strict import Strict
 
 Checkpointing = Literal["none", "selective", "full"]
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from visreward.core.errors import UnknownNameError, UsageError
+from visreward.core.strict import Strict
 from visreward.training.config import TrainConfig
 from visreward.training.options.objective_config import (
     ContrastiveConfig,
@@ -24,7 +25,6 @@ from visreward.training.options.objective_config import (
     ICTConfig,
     PairwiseConfig,
 )
-from visreward.training.options.strict import Strict
 
 
 def recipe_names() -> list[str]:

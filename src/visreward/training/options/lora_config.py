@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from visreward.training.options.strict import Strict
+from visreward.core.strict import Strict
 
 
 class LoRAConfig(Strict):

@@ -6,9 +6,9 @@ from typing import Final, Literal
 
 from pydantic import Field, PositiveFloat, ValidationInfo, field_validator
 
+from visreward.core.strict import Strict
 from visreward.core.types import Fidelity
 from visreward.losses.plackett_luce import Ties
-from visreward.training.options.strict import Strict
 
 _WITH_MARGIN: Final = ("uncertainty", "bradley-terry")
 """Losses of pairs that take a margin, or votes."""

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from visreward.training.options.strict import Strict
+from visreward.core.strict import Strict
 
 
 class LearningRates(Strict):
