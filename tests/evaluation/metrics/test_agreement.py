@@ -110,10 +110,10 @@ def test_percent_agreement_matches_hand_count() -> None:
 
 def test_leave_one_out_agreement_matches_hand_count() -> None:
     # 1: others say 1 and 0, half; 1: the same; 0: others say 1, wrong. All right in the second.
-    found = leave_one_out_agreement([[1, 1, 0], [2, 2, 2]])
+    found = leave_one_out_agreement(np.array([[1, 1, 0], [2, 2, 2]]))
     assert found.value == pytest.approx((0.5 + 0.5 + 0 + 3) / 6)
     assert found.num == 6
-    assert leave_one_out_agreement([[1, NAN]]).value is None
+    assert leave_one_out_agreement(np.array([[1, NAN]])).value is None
 
 
 def test_leave_one_out_agreement_of_two_is_percent_agreement() -> None:
@@ -126,7 +126,7 @@ def test_agreement_bad_input_is_named() -> None:
         with pytest.raises(ShapeError, match=r"expected \(U, A\)"):
             percent_agreement(np.zeros(shape))
     with pytest.raises(NonFiniteError, match="first in unit 1"):
-        leave_one_out_agreement([[1, 1], [1, math.inf]])
+        leave_one_out_agreement(np.array([[1, 1], [1, math.inf]]))
     with pytest.raises(UsageError, match="distinct ratings"):
         krippendorff_alpha(np.arange(600).reshape(300, 2))
     with pytest.raises(UsageError, match="num_resamples"):
