@@ -118,4 +118,4 @@ def strength_deviations(
     variances = sandwich.diagonal()
     if met.sum() > 2 * len(points):
         variances = np.maximum(variances, inverse.diagonal())
-    return np.sqrt(np.maximum(variances, 0))
+    return np.asarray(np.sqrt(np.maximum(variances, 0)))

@@ -123,8 +123,7 @@ def kendall(x: ArrayLike, y: ArrayLike) -> Correlation:
     tied_both = num_tied(first * (int(second.max()) + 1) + second)
     discordant = num_inversions(second[order])
     lead = pairs - tied_first - tied_second + tied_both - 2 * discordant
-    value = lead / math.sqrt(pairs - tied_first) / math.sqrt(pairs - tied_second)
-    value = min(max(value, -1.0), 1.0)
+    value = lead / math.sqrt((pairs - tied_first) * (pairs - tied_second))
     low, high, note = _fisher_interval(value, num - 4, 0.437)
     deviation = math.sqrt(kendall_variance(first, second))
     p_value = math.erfc(abs(lead) / deviation / math.sqrt(2))
