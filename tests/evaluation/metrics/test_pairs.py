@@ -177,6 +177,31 @@ def test_accuracy_with_ties_missing_verdicts_stay_in_and_are_noted() -> None:
     assert found.accuracy.note.startswith("1 of 4 pairs")
 
 
+@pytest.mark.parametrize(
+    ("margin", "reason"),
+    [
+        ([0.0, 0.0], "orders none of 2 pairs, 0 for want of a verdict, 2 with a margin of 0"),
+        ([math.nan, math.nan], "2 for want of a verdict, 0 with a margin of 0"),
+        ([math.nan, 0.0], "1 for want of a verdict, 1 with a margin of 0"),
+    ],
+)
+def test_accuracy_without_ties_model_that_orders_nothing_is_none_and_not_zero(
+    margin: list[float], reason: str
+) -> None:
+    found = accuracy_without_ties(margin, [1, -1])
+    assert (found.value, found.num) == (None, 2)
+    assert reason in found.note
+
+
+def test_accuracy_with_ties_constant_scores_are_ties_with_a_note() -> None:
+    found = accuracy_with_ties([0.0] * 4, [0, 1, 0, -1], fit="same-data").accuracy
+    assert found.value == 2 / 4
+    assert "tells no pair apart" in found.note
+    missing = accuracy_with_ties([math.nan] * 4, [0, 1, 0, -1])
+    assert (missing.accuracy.value, missing.right) == (None, None)
+    assert "no verdict on any pair" in missing.accuracy.note
+
+
 def test_accuracy_with_ties_one_cluster_cannot_be_held_out() -> None:
     found = accuracy_with_ties([1.0, 2.0], [1, 0], clusters=["a", "a"])
     assert found.accuracy.value is None
@@ -194,6 +219,8 @@ def test_pairs_bad_input_is_named() -> None:
         fit_tie_threshold([1.0], [math.nan])
     with pytest.raises(ShapeError, match=r"label has shape \(3,\), expected \(2,\)"):
         accuracy_without_ties([1.0, 1.0], [0, 1, 1])
+    with pytest.raises(ShapeError, match="margin is no array of numbers"):
+        accuracy_without_ties([[1.0], [1.0, 2.0]], [0, 1])
     with pytest.raises(ShapeError, match=r"margin has shape \(1, 2\)"):
         accuracy_without_ties([[1.0, 1.0]], [0, 1])
     with pytest.raises(ShapeError, match="clusters has 1 entries, expected 2"):

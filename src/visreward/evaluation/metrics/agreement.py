@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from visreward.core.errors import NonFiniteError, ShapeError, UsageError
+from visreward.evaluation.metrics.arrays import as_numbers
 from visreward.evaluation.metrics.intervals import PERCENTILES_95, Estimate, cluster_interval
 from visreward.evaluation.metrics.resampling import check_resamples
 
@@ -167,7 +168,7 @@ def _distances(
 
 
 def _read_table(ratings: ArrayLike) -> NDArray[np.float64]:
-    table = np.asarray(ratings, dtype=np.float64)
+    table = as_numbers(ratings, name="ratings")
     if table.ndim != 2 or table.shape[1] < 2:
         raise ShapeError(
             f"ratings have shape {table.shape}, expected (U, A) with A at least 2. Pass a row for "

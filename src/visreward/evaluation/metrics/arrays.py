@@ -13,6 +13,20 @@ from numpy.typing import ArrayLike, NDArray
 from visreward.core.errors import NonFiniteError, ShapeError, UsageError
 
 
+def as_numbers(values: ArrayLike, *, name: str) -> NDArray[np.float64]:
+    """Return values as float64, whatever their shape; None becomes NaN.
+
+    Raises:
+        ShapeError: if rows have different lengths, or a value is no number.
+    """
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise ShapeError(
+            f"{name} is no array of numbers ({error}). Pass numbers, in rows of one length."
+        ) from error
+
+
 def read_column(values: ArrayLike, *, name: str, length: int | None = None) -> NDArray[np.float64]:
     """Return values as (M,) float64; NaN stays.
 
@@ -25,7 +39,7 @@ def read_column(values: ArrayLike, *, name: str, length: int | None = None) -> N
         ShapeError: if the shape is not (M,).
         NonFiniteError: if a value is infinite.
     """
-    array = np.asarray(values, dtype=np.float64)
+    array = as_numbers(values, name=name)
     if array.ndim != 1 or (length is not None and len(array) != length):
         wanted = "(M,)" if length is None else f"({length},)"
         raise ShapeError(
@@ -66,7 +80,7 @@ def read_finite_table(values: ArrayLike, *, name: str) -> NDArray[np.float64]:
         ShapeError: if the shape is another one.
         NonFiniteError: if a value is NaN or infinite.
     """
-    array = np.asarray(values, dtype=np.float64)
+    array = as_numbers(values, name=name)
     if array.ndim != 2 or array.shape[1] < 2:
         raise ShapeError(
             f"{name} have shape {array.shape}, expected (G, K) with K at least 2. Pass groups of "

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from visreward.core.errors import NonFiniteError, ShapeError, UsageError
+from visreward.evaluation.metrics.arrays import as_numbers
 
 
 def is_exact_order(scores: ArrayLike, ranks: ArrayLike) -> NDArray[np.bool_]:
@@ -29,7 +30,7 @@ def is_exact_order(scores: ArrayLike, ranks: ArrayLike) -> NDArray[np.bool_]:
         NonFiniteError: if a score is infinite.
         UsageError: if ranks of a group are tied or not finite.
     """
-    values, places = (np.asarray(each, dtype=np.float64) for each in (scores, ranks))
+    values, places = as_numbers(scores, name="scores"), as_numbers(ranks, name="ranks")
     if values.ndim != 2 or values.shape != places.shape or values.shape[1] < 2:
         raise ShapeError(
             f"scores have shape {values.shape} and ranks {places.shape}, expected (G, K) for both "

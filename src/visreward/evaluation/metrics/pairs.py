@@ -129,7 +129,7 @@ def accuracy_without_ties(
 
     Returns:
         The share with the bootstrap interval over clusters; None with a note where people order
-        no pair. Deterministic.
+        no pair, or the model none of them. Deterministic.
 
     Raises:
         ShapeError: if the arrays do not have one length.
@@ -141,6 +141,14 @@ def accuracy_without_ties(
     is_ordered = labels != 0
     if not is_ordered.any():
         return Estimate(value=None, note=f"Not defined: {_what_pairs(len(margins))}.")
+    missing, equal = (int(each[is_ordered].sum()) for each in (np.isnan(margins), margins == 0))
+    if missing + equal == is_ordered.sum():
+        # A share of 0 would look like a model that orders every pair wrongly.
+        note = (
+            f"Not defined: the model orders none of {missing + equal} pairs, {missing} for want of "
+            f"a verdict, {equal} with a margin of 0."
+        )
+        return Estimate(value=None, num=missing + equal, note=note)
     right = right_pairs(margins, labels, tie_threshold=None)[is_ordered]
     return _noted(cluster_interval(right, numbers[is_ordered]), margins[is_ordered])
 
@@ -171,7 +179,8 @@ def accuracy_with_ties(
 
     Returns:
         The share with the bootstrap interval over clusters; None with a note where there is no
-        pair, or only one cluster to hold out. Deterministic.
+        pair, no verdict, or only one cluster to hold out. Scores that are all equal call every
+        pair a tie: an answer, with a note. Deterministic.
 
     Raises:
         ShapeError: if the arrays do not have one length.
@@ -182,8 +191,10 @@ def accuracy_with_ties(
     numbers = number_clusters(clusters, num=len(margins))
     if num_folds < 2:
         raise UsageError(f"num_folds is {num_folds}. Give 2 or more.")
-    if not len(margins):
-        return _undefined(f"{_what_pairs(0)}")
+    if np.isnan(margins).all():
+        return _undefined(
+            "the model has no verdict on any pair" if len(margins) else _what_pairs(0)
+        )
     if fit == "same-data":
         threshold = fit_tie_threshold(margins, labels).tie_threshold
         right = right_pairs(margins, labels, tie_threshold=threshold)
@@ -217,8 +228,10 @@ def _cross_fitted(
 
 
 def _noted(found: Estimate, margins: NDArray[np.float64]) -> Estimate:
-    """Add how many pairs have no verdict."""
+    """Add how many pairs have no verdict, and whether any is told apart."""
     num_missing = int(np.isnan(margins).sum())
+    if not (np.nan_to_num(margins) != 0).any():
+        found = found.noted("The model tells no pair apart: its margins are all 0.")
     if not num_missing:
         return found
     return found.noted(f"{num_missing} of {len(margins)} pairs have no verdict and count as wrong.")
