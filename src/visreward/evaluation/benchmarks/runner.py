@@ -72,6 +72,7 @@ def score_groups(
         while num_done < len(stream.ends) and stream.ends[num_done] <= len(outcomes):
             num_done += 1
             on_groups(1)
+    on_groups(len(stream.ends) - num_done)  # groups at the end that are nothing but repeats
     results = tuple(
         replace(
             result,
