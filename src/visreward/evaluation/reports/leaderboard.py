@@ -261,7 +261,7 @@ def _head(num_models: int, benchmarks: Sequence[str], num_results: int) -> str:
     return page_head(
         "Leaderboard of reward models",
         heading="Leaderboard",
-        line=f"<b>{num_models} models</b> · {len(benchmarks)} benchmark{plural} · "
+        line=f"<b>{num_models} model{'s' if num_models > 1 else ''}</b> · {len(benchmarks)} benchmark{plural} · "
         f"{num_results} results",
         note='<p class="model">Each column: main metric, 95 % interval, and rank. “Rank 2 to 4”: '
         "the model cannot be told apart from its neighbours; on other groups it could come out "
