@@ -29,6 +29,7 @@ COMMANDS = {
     "rank": Command("visreward.cli.rank:rank", "Rank images for one prompt, best first."),
     "models": Command("visreward.cli.models:app", "List, show, pull and import reward models."),
     "data": Command("visreward.cli.data:app", "Check, convert, label and make datasets."),
+    "bench": Command("visreward.cli.bench:bench", "Measure models on a benchmark."),
     "report": Command("visreward.cli.report:report", "Show results of benchmarks on one page."),
     "train": Command("visreward.cli.train:train", "Train a reward model from a recipe."),
 }

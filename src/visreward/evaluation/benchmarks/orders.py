@@ -21,7 +21,7 @@ from visreward.evaluation.benchmarks.pairs import (
 )
 from visreward.evaluation.benchmarks.records import GroupResult
 from visreward.evaluation.benchmarks.results import MetricValue
-from visreward.evaluation.metrics import as_released
+from visreward.evaluation.metrics.as_released_groups import edit_reward_bench
 from visreward.evaluation.metrics.intervals import Estimate, cluster_interval
 from visreward.evaluation.metrics.pairs import (
     TieFitting,
@@ -35,7 +35,9 @@ Floats = NDArray[np.float64]
 GROUPS: Final = "group_accuracy"
 PAIRS: Final = "pair_accuracy"
 
-_NO_MISSING: Final = "The released code has no missing verdicts: those groups are left out."
+RELEASED_SIZES: Final = (2, 3, 4)
+
+_NO_MISSING: Final = "Groups with a missing score, and of other sizes, are left out."
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +174,13 @@ class GroupAnswers:
         for result in self.results:
             scores = [finite_value(each) for each in result.candidates]
             ranks = [each.rank for each in result.candidates if each.rank is not None]
-            if not np.isnan(scores).any() and len(ranks) == len(scores) > 1:
+            is_whole = not np.isnan(scores).any() and len(ranks) == len(scores)
+            if is_whole and len(scores) in RELEASED_SIZES:
                 groups.append((scores, ranks))
         note = "" if len(groups) == len(self.results) else _NO_MISSING
         if not groups:
             return [metric(GROUPS, Estimate(value=None, note=note), variant=RELEASED.name)]
-        found = as_released.edit_reward_bench(groups)
+        found = edit_reward_bench(groups)
         values = {"": (len(groups), found.overall, found.pairwise)} | {
             f"K={size} ": (len(each.right), float(each.right.mean()), each.pairwise)
             for size, each in found.sizes.items()

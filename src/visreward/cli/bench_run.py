@@ -1,0 +1,280 @@
+"""What `bench` does: groups through each model, results and report to the output folder."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from visreward.cli.console import notes_console, progress_bar
+from visreward.cli.scoring_run import ModelChoice, load_engine
+from visreward.core.errors import UsageError
+from visreward.core.whole_files import whole_file
+from visreward.evaluation.benchmarks.base import BenchData, Benchmark
+from visreward.evaluation.benchmarks.group_files import write_groups
+from visreward.evaluation.benchmarks.result_files import (
+    RESULTS_FILE,
+    safe_name,
+    samples_file,
+    write_result,
+    write_samples,
+)
+from visreward.evaluation.benchmarks.runner import (
+    Answers,
+    RunFacts,
+    all_groups,
+    evaluate,
+    has_failures,
+    picture_finder,
+    score_groups,
+)
+from visreward.evaluation.benchmarks.scorers import RANDOM, EngineScorer, RandomScorer
+from visreward.evaluation.benchmarks.sources import find_data
+from visreward.scoring.records import printable
+
+if TYPE_CHECKING:
+    from visreward.evaluation.benchmarks.records import GroupResult, Scorer
+    from visreward.evaluation.benchmarks.results import BenchResult, MetricValue
+    from visreward.models.facts import ModelFacts
+
+DEFAULT_OUTPUT: Final = Path("bench-results")
+
+_MAX_NAMED: Final = 3
+"""Examples of a problem that are shown; the result holds more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchChoice:
+    """What is measured on; the fields are the options of the same names."""
+
+    benchmark: Benchmark
+    data: str | None
+    revision: str | None
+    images: Path | None
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """The data of a run, and what results call it."""
+
+    data: BenchData
+    name: str
+
+
+def export_groups(choice: BenchChoice, path: Path) -> None:
+    """Write the groups of a benchmark as JSON lines, with the images that have no file.
+
+    Raises:
+        VisrewardError: if the data cannot be read.
+    """
+    console = notes_console()
+    opened = _open(choice)
+    total = len(opened.data.groups) if choice.limit is None else choice.limit
+    with progress_bar("Writing", total=total, console=console) as advance:
+
+        def counted() -> Iterator[Any]:
+            for group in all_groups(opened.data, limit=choice.limit):
+                yield group
+                advance(1)
+
+        num_groups = write_groups(counted(), path)
+    _say_problems(console, opened.data.problems)
+    console.print(Text(f"{num_groups} groups: {path}"))
+    if not all(problem.is_warning for problem in opened.data.problems):
+        raise typer.Exit(1)
+
+
+def run(choice: BenchChoice, models: Sequence[str], how: ModelChoice, *, output: Path) -> None:
+    """Measure each model, one after another, and write results and report.
+
+    Args:
+        choice: What is measured on.
+        models: Names or folders of models, or `random`.
+        how: How models are loaded; its name is not used.
+        output: Folder of the results.
+
+    Raises:
+        VisrewardError: if the run cannot go on.
+    """
+    if not models:
+        raise UsageError("No model was given. Give --model NAME, once for each.")
+    folders = {name: output / safe_name(name) for name in models}
+    if len(set(folders.values())) < len(models):
+        raise UsageError(f"Two of the models are called alike: {', '.join(models)}. Rename one.")
+    console = notes_console()
+    opened = _open(choice)
+    results: list[BenchResult] = []
+    samples: dict[str, tuple[GroupResult, ...]] = {}
+    places: Sequence[int] = ()
+    for name in models:
+        folders[name].mkdir(parents=True, exist_ok=True)
+        scorer = _scorer(name, how, choice, opened.data, folders[name])
+        answers = _score(opened.data, scorer, choice.limit, console)
+        settings = _settings(choice, opened, how, name)
+        facts = _run_facts(folders[name], choice.benchmark.name, scorer, settings)
+        result, groups = evaluate(choice.benchmark, opened.data, answers, facts)
+        write_samples(groups, folders[name] / samples_file(choice.benchmark.name))
+        write_result(result, folders[name] / RESULTS_FILE)
+        results.append(result)
+        samples[name], places = groups, answers.places
+        _say_problems(console, result.problems, name=name)
+        if isinstance(scorer, EngineScorer) and scorer.num_resumed:
+            console.print(f"{scorer.num_resumed} images were scored before and are kept.")
+    _print_results(results)
+    console.print(
+        Text(f"Results: {', '.join(str(folder / RESULTS_FILE) for folder in folders.values())}")
+    )
+    _report(results, samples, opened.data, places, output / f"{choice.benchmark.name}.html")
+    if any(has_failures(result) for result in results):
+        raise typer.Exit(1)
+
+
+def _open(choice: BenchChoice) -> _Opened:
+    """Read the groups, from the hub where they are not on this machine."""
+    benchmark = choice.benchmark
+    if choice.data is None:
+        if benchmark.needs_data:
+            raise UsageError(
+                f"The benchmark '{benchmark.name}' has no pictures of its own. Give the folder or "
+                "file of its data, or a data set of the hub, with --data."
+            )
+        return _Opened(data=benchmark.read(None), name="its own")
+    source = find_data(choice.data, revision=choice.revision)
+    return _Opened(data=benchmark.read(source.path, images=choice.images), name=source.name)
+
+
+def _scorer(
+    name: str, how: ModelChoice, choice: BenchChoice, data: BenchData, folder: Path
+) -> Scorer:
+    if name == RANDOM:
+        return RandomScorer()
+    engine = load_engine(how, name=name)
+    _check_fits(engine.model.facts, choice.benchmark, data)
+    log = folder / f"scores_{choice.benchmark.name}.jsonl"
+    return EngineScorer(engine, name=name, log=log, dtype=how.dtype.value)
+
+
+def _check_fits(facts: ModelFacts, benchmark: Benchmark, data: BenchData) -> None:
+    """Refuse a model of edits for single images, and the other way round, before all is scored."""
+    first = next(iter(data.groups), None)
+    if first is None or bool(first.row.sources) == facts.needs_source:
+        return
+    if facts.needs_source:
+        reason = f"'{facts.name}' scores edits, but '{benchmark.name}' has no source images"
+    else:
+        reason = f"'{benchmark.name}' is of edits, but '{facts.name}' scores single images"
+    raise UsageError(f"{reason}. Choose another model: visreward models list.")
+
+
+def _score(data: BenchData, scorer: Scorer, limit: int | None, console: Console) -> Answers:
+    total = len(data.groups) if limit is None else min(limit, len(data.groups))
+    title = f"Scoring with {printable(scorer.name)}"
+    with progress_bar(title, total=total, console=console) as advance:
+        return score_groups(data.groups, scorer, limit=limit, on_groups=advance)
+
+
+def _settings(
+    choice: BenchChoice, opened: _Opened, how: ModelChoice, name: str
+) -> dict[str, Any]:  # JSON values
+    settings: dict[str, Any] = {"data": opened.name, "limit": choice.limit}
+    if choice.images is not None:
+        settings["images"] = str(choice.images)
+    if name != RANDOM:
+        settings |= {
+            "batch_size": how.batch_size,
+            "device": how.device,
+            "dtype": how.dtype.value,
+            "batch_invariant": how.batch_invariant,
+            "attention": how.attention,
+        }
+    return settings
+
+
+def _run_facts(folder: Path, benchmark: str, scorer: Scorer, settings: dict[str, Any]) -> RunFacts:
+    """Return the facts of a run; one that goes on keeps the date of its beginning."""
+    path = folder / f"run_{benchmark}.json"
+    wanted = {"revision": scorer.revision, "settings": settings}
+    known: dict[str, Any] = {}
+    if path.is_file():
+        try:
+            known = json.loads(path.read_bytes())
+        except ValueError:
+            known = {}
+    if {key: known.get(key) for key in wanted} != wanted or "date" not in known:
+        now = datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")
+        known = {**wanted, "date": now}
+        with whole_file(path) as part:
+            part.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+    return RunFacts(
+        model=scorer.name, revision=scorer.revision, date=known["date"], config=settings
+    )
+
+
+def _say_problems(console: Console, problems: Sequence[Any], *, name: str = "") -> None:
+    for problem in problems:
+        style, word = ("yellow", "note: ") if problem.is_warning else ("bold red", "failed: ")
+        console.print(
+            Text.assemble(
+                (word, style),
+                f"{printable(name)}: " if name else "",
+                f"{problem.kind} ({problem.count})",
+            )
+        )
+        for example in problem.examples[:_MAX_NAMED]:
+            console.print(Text(f"    {printable(example)}"))
+        if problem.count > _MAX_NAMED:
+            console.print(
+                Text(f"    and {problem.count - min(_MAX_NAMED, len(problem.examples))} more")
+            )
+
+
+def _print_results(results: Sequence[BenchResult]) -> None:
+    """Print one row for each metric and one column for each model."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("metric", overflow="fold")
+    for result in results:
+        table.add_column(printable(result.model), justify="right")
+    found = [{(m.name, m.filter): m for m in result.metrics} for result in results]
+    for key in dict.fromkeys(key for metrics in found for key in metrics):
+        label = key[0] if key[1] == "none" else f"{key[0]}, {key[1]}"
+        table.add_row(Text(label), *(_number(metrics.get(key)) for metrics in found))
+    Console().print(table)
+
+
+def _number(metric: MetricValue | None) -> str:
+    if metric is None or metric.value is None:
+        return "-"
+    scale, digits = (100, 2) if metric.unit in ("share", "correlation") else (1, 3)
+    text = f"{scale * metric.value:.{digits}f}"
+    if metric.low is None or metric.high is None:
+        return text
+    return f"{text} ({scale * metric.low:.1f} to {scale * metric.high:.1f})"
+
+
+def _report(
+    results: Sequence[BenchResult],
+    samples: dict[str, tuple[GroupResult, ...]],
+    data: BenchData,
+    places: Sequence[int],
+    path: Path,
+) -> None:
+    """Write the HTML report, or say what it needs."""
+    from visreward.core.errors import MissingExtraError
+    from visreward.evaluation.reports.bench_report import write_bench_report
+
+    console = notes_console()
+    try:
+        write_bench_report(results, samples, path, picture_finder(data, places))
+    except MissingExtraError as error:
+        console.print(Text.assemble(("note: ", "yellow"), f"no report: {error}"))
+        return
+    console.print(Text(f"Report: {path}"))
