@@ -118,7 +118,7 @@ def test_report_leaderboard_shows_all_benchmarks(tmp_path: Path) -> None:
     files = [saved(tmp_path / "one", result("one"), result("one", "others"))]
     page = tmp_path / "page.html"
     assert run(*files, "--leaderboard", "--output", str(page)).exit_code == 0
-    assert "<b>1 model</b> · 2 benchmarks" in page.read_text(encoding="utf-8")
+    assert "<b>1</b> model · <b>2</b> benchmarks" in page.read_text(encoding="utf-8")
 
 
 def test_report_file_of_another_kind_is_named(tmp_path: Path) -> None:
