@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytest
@@ -20,7 +21,10 @@ from visreward.evaluation.benchmarks.results import BenchResult, MetricValue, Pu
 from visreward.evaluation.metrics.intervals import Estimate, cluster_interval
 from visreward.evaluation.metrics.pairs import accuracy_with_ties, accuracy_without_ties
 
-NUM_GROUPS = 40
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+NUM_GROUPS = 24
 SIZE = 96
 MODELS = ("editreward-mini", "clip-mini")
 
@@ -138,3 +142,16 @@ def _metric(name: str, variant: str, found: Estimate) -> MetricValue:
     return MetricValue(
         name=name, filter=variant, value=found.value, low=found.low, high=found.high, num=found.num
     )
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Start a headless Chromium, or skip where there is none."""
+    binary = shutil.which("chromium") or shutil.which("chromium-browser")
+    if binary is None:
+        pytest.skip("Chromium is not installed")
+    playwright: Any = pytest.importorskip("playwright.sync_api", reason="playwright is missing")
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=binary, args=["--no-sandbox"])
+        yield running
+        running.close()

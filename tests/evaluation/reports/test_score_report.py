@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -257,19 +256,6 @@ def test_report_more_images_than_fit_says_so(
 def test_report_same_items_make_the_same_bytes(pictures: list[str], tmp_path: Path) -> None:
     items = [scored(n, image, 0.1 * n) for n, image in enumerate(pictures)]
     assert written(items, tmp_path).read_bytes() == written(items, tmp_path).read_bytes()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Start a headless Chromium, or skip where there is none."""
-    binary = shutil.which("chromium") or shutil.which("chromium-browser")
-    if binary is None:
-        pytest.skip("Chromium is not installed")
-    playwright: Any = pytest.importorskip("playwright.sync_api", reason="playwright is missing")
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=binary, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 def opened(browser: Browser, path: Path, *, width: int = 1280, scheme: Any = "light") -> Page:

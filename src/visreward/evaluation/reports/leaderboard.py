@@ -257,12 +257,11 @@ def _sort_form(names: Sequence[str]) -> str:
 
 
 def _head(num_models: int, benchmarks: Sequence[str], num_results: int) -> str:
-    plural = "s" if len(benchmarks) > 1 else ""
+    counts = [(num_models, "model"), (len(benchmarks), "benchmark"), (num_results, "result")]
     return page_head(
         "Leaderboard of reward models",
         heading="Leaderboard",
-        line=f"<b>{num_models} models</b> · {len(benchmarks)} benchmark{plural} · "
-        f"{num_results} results",
+        line=" · ".join(f"<b>{num}</b> {word}{'s' if num > 1 else ''}" for num, word in counts),
         note='<p class="model">Each column: main metric, 95 % interval, and rank. “Rank 2 to 4”: '
         "the model cannot be told apart from its neighbours; on other groups it could come out "
         "anywhere between. Models that lack a benchmark come last.</p>",
