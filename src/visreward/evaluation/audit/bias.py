@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from visreward.core.types import Sample
 from visreward.evaluation.audit.changes import apply
-from visreward.evaluation.audit.effects import mean_measure, within_correlation
+from visreward.evaluation.audit.effects import MIN_CLUSTERS, mean_measure, within_correlation
 from visreward.evaluation.audit.equals import MIN_EQUAL
 from visreward.evaluation.audit.examination import OVERALL, Array, Examination, Shown, worst
 from visreward.evaluation.audit.probe import Probe
@@ -246,9 +246,11 @@ def _measure_writing(examination: Examination) -> Finding:
 
 
 def _too_few(examination: Examination) -> str:
-    if examination.equals.items:
+    if len({item.group for item in examination.equals.items}) >= MIN_CLUSTERS:
         return ""
-    return f"No prompt has {MIN_EQUAL} pictures or more, and an order within prompts needs them."
+    return (
+        f"An order within prompts needs {MIN_CLUSTERS} prompts with {MIN_EQUAL} pictures or more."
+    )
 
 
 PROBES: Final = (

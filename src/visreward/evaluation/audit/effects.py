@@ -5,20 +5,27 @@ Shape letters: M comparisons.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from visreward.core.errors import UsageError
 from visreward.evaluation.audit.records import Measure, Unit
-from visreward.evaluation.intervals import NUM_RESAMPLES, grouped_share
+from visreward.evaluation.intervals import NUM_RESAMPLES, grouped_share, wilson_interval
 
 Array = NDArray[np.float64]
+
+MIN_CLUSTERS: Final = 5
+"""Fewer clusters are not drawn whole: comparisons are drawn alone."""
 
 
 def mean_measure(
     name: str, values: ArrayLike, clusters: ArrayLike, *, unit: Unit, seed: int = 0
 ) -> Measure:
     """Return the mean of comparisons with its bootstrap interval over whole clusters.
+
+    A share of 0 or 1 has the Wilson interval of as many answers as there are clusters.
 
     Args:
         name: What is measured.
@@ -36,8 +43,14 @@ def mean_measure(
         raise UsageError(
             f"None of {len(numbers)} comparisons has both scores. See the failed pictures."
         )
-    _, places = np.unique(np.asarray(clusters)[kept], return_inverse=True)
-    found = grouped_share(np.bincount(places, numbers[kept]), np.bincount(places), seed=seed)
+    distinct, places = np.unique(np.asarray(clusters)[kept], return_inverse=True)
+    if len(distinct) < MIN_CLUSTERS:
+        places = np.arange(len(places))
+    counts = np.bincount(places)
+    found = grouped_share(np.bincount(places, numbers[kept]), counts, seed=seed)
+    if unit == "share" and found.value in (0.0, 1.0):
+        # Resampling what is all alike gives no width, however little there is of it.
+        found = wilson_interval(found.value, num_trials=len(counts))
     return Measure(
         name=name,
         value=found.value,

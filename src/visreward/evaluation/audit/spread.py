@@ -28,8 +28,8 @@ _COMPLETE: Final = Limit(
 )
 _SATURATED: Final = Limit(
     side="at most",
-    value=0.05,
-    reason="At the end of the range a better picture cannot score higher. More than one in twenty "
+    value=0.1,
+    reason="At the end of the range a better picture cannot score higher. More than one in ten "
     "there leaves good pictures without an order.",
 )
 _TIED: Final = Limit(
