@@ -16,7 +16,7 @@ from rich.console import Console
 from record import percent, write_run
 from visreward import load_model
 from visreward.evaluation.edits import edit_table
-from visreward.evaluation.intervals import Accuracy
+from visreward.evaluation.metrics.intervals import Accuracy
 from visreward.evaluation.scenes import (
     Drawing,
     Progress,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visreward.data.scenes.edits import CANDIDATE_KINDS, EditPlan, plan_edit, render_edit
-from visreward.evaluation.intervals import Accuracy, grouped_share, share_of
+from visreward.evaluation.metrics.intervals import Accuracy, grouped_share, share_of
 from visreward.evaluation.pictures import PictureRow, score_rows
 from visreward.evaluation.scenes import Drawing, Progress
 from visreward.models.base import RewardModel

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from visreward.data.scenes.flaws import FLAWS, apply_flaw
-from visreward.evaluation.intervals import Accuracy, share_of
+from visreward.evaluation.metrics.intervals import Accuracy, share_of
 from visreward.evaluation.pictures import PictureRow, score_rows
 from visreward.models.base import RewardModel
 

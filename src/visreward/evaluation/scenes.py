@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from visreward.data.scenes.families import make_richness_pair, make_swap_pair
 from visreward.data.scenes.grammar import SWAP_KINDS
 from visreward.data.scenes.triplets import make_triplet
-from visreward.evaluation.intervals import Accuracy, share_of
+from visreward.evaluation.metrics.intervals import Accuracy, share_of
+from visreward.evaluation.metrics.triplets import TripletAccuracies, triplet_accuracies
 from visreward.evaluation.pictures import PictureRow, score_rows
-from visreward.evaluation.triplets import TripletAccuracies, triplet_accuracies
 from visreward.models.base import RewardModel
 
 Progress = Callable[[int, int], None]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from visreward.core.errors import NonFiniteError, ShapeError
-from visreward.evaluation.intervals import Accuracy, wilson_interval
+from visreward.evaluation.metrics.intervals import Accuracy, wilson_interval
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

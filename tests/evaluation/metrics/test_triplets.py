@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from visreward.core.errors import NonFiniteError, ShapeError
-from visreward.evaluation.intervals import wilson_interval
-from visreward.evaluation.triplets import (
+from visreward.evaluation.metrics.intervals import wilson_interval
+from visreward.evaluation.metrics.triplets import (
     TripletAccuracies,
     released_triplet_metrics,
     triplet_accuracies,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from visreward.core.errors import UsageError
-from visreward.evaluation.intervals import grouped_share, wilson_interval
+from visreward.evaluation.metrics.intervals import grouped_share, wilson_interval
 
 
 def test_wilson_interval_known_case_matches_published_numbers() -> None:
