@@ -125,7 +125,7 @@ def run(
             engine, entries, writer, total=total, show_bar=show_bar, keep_items=report is not None
         )
     if report is not None:
-        from visreward.evaluation.report import write_report
+        from visreward.evaluation.reports.score_report import write_report
 
         write_report(summary.items, facts, report)
     _conclude(summary, None if is_table else facts, report)

@@ -7,7 +7,7 @@ preferred is read from the overall scores, equal ones being a tie; the meaning o
 published with the columns, so it is left alone.
 
 EditReward-Bench: one row per comparison, with the columns id, instruction, source_image,
-candidate_1, candidate_2, ranking (`A>B`, `C>A`, `A=B`), comparison_type (`AvsC`: the letter of
+candidate_1, candidate_2, ranking (`A>B`, `C>A`, `A=B=Good`), comparison_type (`AvsC`: the letter of
 either candidate), score_1, score_2, model_1, model_2. Its images have no names; here they are
 named by a digest of their bytes, so that the same picture under two ids is found.
 
@@ -18,18 +18,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from visreward.data.editreward_data import DIMENSIONS
 from visreward.data.preference_files import PreferenceFormat
 from visreward.data.preference_table import PreferenceCells
+from visreward.data.rankings import read_ranking
 from visreward.data.row import Row
 
 _SIDES: Final = ("left", "right")
 _DIMENSION_COLUMNS: Final = ("instruction_following", "quality_aesthetic")  # in our order
 _RANKS: Final = {">": (1, 2), "<": (2, 1), "=": (1, 1)}
 _COMPARISON: Final = re.compile(r"([A-D])vs([A-D])")
-_RANKING: Final = re.compile(r"([A-D])\s*([>=<])\s*([A-D])")
 
 
 def _parse_data(row: Row) -> PreferenceCells:
@@ -52,28 +53,44 @@ def _parse_bench(row: Row) -> PreferenceCells:
     return PreferenceCells(
         prompt=row.text("instruction"),
         images=(_digest(row, "candidate_1"), _digest(row, "candidate_2")),
-        ranks=_bench_ranks(row),
+        ranks=bench_comparison(row).ranks,
         sources=(_digest(row, "source_image"),),
         overall=None if scores == (None, None) else scores,
         generators=(row.optional_text("model_1"), row.optional_text("model_2")),
     )
 
 
-def _bench_ranks(row: Row) -> tuple[int, int]:
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two candidates of a group of EditReward-Bench.
+
+    Attributes:
+        letters: Of candidate_1 and candidate_2 in their group.
+        ranks: Of both, 1 = better, equal for a tie.
+    """
+
+    letters: tuple[str, str]
+    ranks: tuple[int, int]
+
+
+def bench_comparison(row: Row) -> Comparison:
+    """Return what a row of EditReward-Bench compares, and who is better.
+
+    Raises:
+        DataError: if the row does not say it.
+    """
     ranking, comparison = row.text("ranking"), row.text("comparison_type")
     compared = _COMPARISON.fullmatch(comparison)
-    judged = _RANKING.fullmatch(ranking)
-    if compared is None or judged is None:
+    if compared is None or compared[1] == compared[2]:
+        raise row.error(f"has {comparison!r} in 'comparison_type', expected the like of 'AvsB'")
+    letters = (compared[1], compared[2])
+    try:
+        first, second = read_ranking(ranking, letters)
+    except ValueError as error:
         raise row.error(
-            f"has {ranking!r} in 'ranking' and {comparison!r} in 'comparison_type', expected the "
-            "like of 'A>B' and 'AvsB'"
-        )
-    letters = compared.groups()
-    better, sign, worse = judged.groups()
-    if {better, worse} != set(letters) or better == worse:
-        raise row.error(f"ranks {ranking!r}, but compares {comparison!r}")
-    ranks = _RANKS[sign]
-    return ranks if better == letters[0] else (ranks[1], ranks[0])
+            f"has {ranking!r:.100} in 'ranking' and {comparison!r} in 'comparison_type': {error}"
+        ) from error
+    return Comparison(letters, (first, second))
 
 
 def _digest(row: Row, key: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import torch
 
@@ -20,6 +20,9 @@ from visreward.models.loaded import LoadedSample, load_sample
 from visreward.scoring.records import RowError, ScoredItem, sample_name
 
 T = TypeVar("T")
+
+ContentKey: TypeAlias = "tuple[str, str, str]"
+"""Digests of the image and of its source images, and the prompt where the model reads it."""
 
 MAX_REMEMBERED = 100_000
 """How many distinct (image, prompt) outcomes are kept for repeats; about 50 MB."""
@@ -95,14 +98,27 @@ class ScoringEngine:
         self.batch_size = batch_size
         self.num_workers = num_workers or min(8, os.cpu_count() or 1)
 
+    def content_key(self, sample: Sample) -> ContentKey:
+        """Return what a sample shares with its repeats.
+
+        Raises:
+            InputError: if a file is missing or cannot be read.
+        """
+        return self._with_prompt(_content_keys(sample), sample)
+
     def run(
-        self, samples: Iterable[Sample | RowError], *, first_index: int = 0
+        self,
+        samples: Iterable[Sample | RowError],
+        *,
+        first_index: int = 0,
+        known: Mapping[ContentKey, Score] | None = None,
     ) -> Iterator[ScoredItem]:
         """Score samples as they come.
 
         Args:
             samples: What to score. A `RowError` in between passes through as a failed item.
             first_index: Index of the first item.
+            known: Scores that an earlier run of the same model gave; their repeats take them.
 
         Yields:
             One item per sample, in input order: a score, or the reason why there is none.
@@ -114,7 +130,7 @@ class ScoringEngine:
         with ThreadPoolExecutor(self.num_workers, thread_name_prefix="decode") as pool:
             rows: deque[_Row] = deque()
             windows = _ahead(self._hashed(samples, first_index, pool))
-            for batch in _ahead(self._decoded(windows, rows, pool)):
+            for batch in _ahead(self._decoded(windows, rows, pool, known or {})):
                 self._score(batch)
                 while rows and rows[0].is_done():
                     yield self._item(rows.popleft())
@@ -132,10 +148,16 @@ class ScoringEngine:
             yield window
 
     def _decoded(
-        self, windows: Iterable[list[_Row]], rows: deque[_Row], pool: ThreadPoolExecutor
+        self,
+        windows: Iterable[list[_Row]],
+        rows: deque[_Row],
+        pool: ThreadPoolExecutor,
+        known: Mapping[ContentKey, Score],
     ) -> Iterator[list[_Group]]:
         """Plan each window's batches and start decoding; queue its rows for the result."""
-        remembered: OrderedDict[tuple[str, str, str], _Outcome] = OrderedDict()
+        remembered: OrderedDict[ContentKey, _Outcome] = OrderedDict(
+            (key, _Outcome(score=score)) for key, score in known.items()
+        )
         reader = self.model.reader()
         for window in windows:
             jobs: dict[str, list[_Job]] = {}
@@ -153,19 +175,18 @@ class ScoringEngine:
     def _assign(
         self,
         row: _Row,
-        remembered: OrderedDict[tuple[str, str, str], _Outcome],
+        remembered: OrderedDict[ContentKey, _Outcome],
         jobs: dict[str, list[_Job]],
     ) -> None:
         """Give a row its outcome, and add to the jobs of its image where there is work to do."""
         if row.keys is None or isinstance(row.entry, RowError):
             return
         try:
-            image_key, source_key = row.keys.result()
+            key = self._with_prompt(row.keys.result(), row.entry)
         except InputError as error:
             row.outcome = _Outcome(error=str(error))
             return
-        prompt = row.entry.prompt if self.model.facts.needs_prompt else ""
-        key = (image_key, source_key, prompt)
+        image_key, source_key, prompt = key
         row.is_repeat = key in remembered
         row.outcome = remembered.setdefault(key, _Outcome())
         remembered.move_to_end(key)
@@ -177,6 +198,9 @@ class ScoringEngine:
         # that the jobs of one group are fit or unfit together.
         group = f"{image_key} {source_key} {bool(prompt.strip())}"
         jobs.setdefault(group, []).append(_Job(row.entry, row.outcome))
+
+    def _with_prompt(self, keys: tuple[str, str], sample: Sample) -> ContentKey:
+        return (*keys, sample.prompt if self.model.facts.needs_prompt else "")
 
     def _score(self, batch: list[_Group]) -> None:
         """Fill the outcomes of one batch; empty it, so that its pictures are freed."""

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from visreward.core.errors import DataError
-from visreward.evaluation.page import measure, page_head, picture, sources, text, thumbnail
+from visreward.evaluation.reports.page import measure, page_head, picture, sources, text, thumbnail
 from visreward.scoring.table import bar_span, number_text
 from visreward.training.data.batches import ImageFile, Row, readable
 from visreward.training.objectives.base import ShownScore

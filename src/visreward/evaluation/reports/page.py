@@ -29,7 +29,9 @@ def page_head(title: str, *, heading: str, line: str, note: str = "", style: str
         note: HTML below that, or nothing.
         style: Rules of this page, beside those of all.
     """
-    common = files("visreward.evaluation").joinpath("report.css").read_text(encoding="utf-8")
+    common = (
+        files("visreward.evaluation.reports").joinpath("report.css").read_text(encoding="utf-8")
+    )
     return f"""<!doctype html>
 <html lang="en">
 <head>

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import visreward
 from visreward.core.types import ImageSource
-from visreward.evaluation.page import measure, page_head, picture, sources, text, thumbnail
+from visreward.evaluation.reports.page import measure, page_head, picture, sources, text, thumbnail
 from visreward.scoring.ranking import PromptRanking, RankedItem, rank_by_prompt
 from visreward.scoring.records import ScoredItem, path_of, short_name
 from visreward.scoring.table import bar_span, number_text

@@ -13,9 +13,9 @@ from PIL import Image
 
 from visreward.core.images import read_image
 from visreward.core.types import DimensionScore, ImageSource, Sample, Score
-from visreward.evaluation import page as page_module
-from visreward.evaluation import report as report_module
-from visreward.evaluation.report import write_report
+from visreward.evaluation.reports import page as page_module
+from visreward.evaluation.reports import score_report as report_module
+from visreward.evaluation.reports.score_report import write_report
 from visreward.models.facts import ModelFacts
 from visreward.scoring.records import ScoredItem, sample_name
 
