@@ -121,7 +121,7 @@ def _measure(examination: Examination) -> Finding:
                     ),
                 ),
             )
-            for place in worst(bought)
+            for place in worst(bought, groups)
         ),
     )
 

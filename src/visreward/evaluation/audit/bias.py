@@ -240,7 +240,7 @@ def _measure_writing(examination: Examination) -> Finding:
                     ),
                 ),
             )
-            for place in worst(gain)
+            for place in worst(gain, groups)
         ),
     )
 

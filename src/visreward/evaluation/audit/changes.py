@@ -146,7 +146,7 @@ def _cases(
     distance = np.abs(examination.in_sd(moved))
     biggest = np.nan_to_num(distance, nan=-1.0).argmax(axis=0)
     cases = []
-    for place in worst(distance[biggest, np.arange(len(chosen))]):
+    for place in worst(distance[biggest, np.arange(len(chosen))], [item.group for item in chosen]):
         item, name = chosen[place], names[biggest[place]]
         changed = changes.mild[name](item.sample)
         change = float(examination.in_sd(moved[biggest[place], place]))

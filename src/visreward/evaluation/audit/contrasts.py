@@ -73,7 +73,7 @@ def _cases(
     examination: Examination, contrasts: Sequence[Contrast], better: Array, worse: Array
 ) -> tuple[Case, ...]:
     cases = []
-    for place in worst(worse - better, least=-1e-12):
+    for place in worst(worse - better, [each.item.group for each in contrasts], least=-1e-12):
         contrast = contrasts[place]
         assert isinstance(contrast.worse, Sample)
         pictures = [

@@ -125,7 +125,7 @@ def _measure_dimensions(examination: Examination) -> Finding:
                     Shown(label=f"worse {faulty[place].fault}", image=faulty[place].sample.image),
                 ),
             )
-            for place in worst(-lead)
+            for place in worst(-lead, groups)
         ),
     )
 

@@ -12,9 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from visreward.core.errors import UsageError
 from visreward.evaluation.audit.records import Measure, Unit
-from visreward.evaluation.intervals import NUM_RESAMPLES, grouped_share, wilson_interval
+from visreward.evaluation.metrics.intervals import PERCENTILES_95, cluster_interval
+from visreward.evaluation.metrics.rank_statistics import mean_ranks
+from visreward.evaluation.metrics.resampling import resample_sums
 
 Array = NDArray[np.float64]
+
+NUM_RESAMPLES: Final = 2000
 
 MIN_CLUSTERS: Final = 5
 """Fewer clusters are not drawn whole: comparisons are drawn alone."""
@@ -25,7 +29,8 @@ def mean_measure(
 ) -> Measure:
     """Return the mean of comparisons with its bootstrap interval over whole clusters.
 
-    A share of 0 or 1 has the Wilson interval of as many answers as there are clusters.
+    A share of 0 or 1 has the Wilson interval of as many answers as there are clusters; where all
+    else is alike, the interval has no width.
 
     Args:
         name: What is measured.
@@ -43,19 +48,21 @@ def mean_measure(
         raise UsageError(
             f"None of {len(numbers)} comparisons has both scores. See the failed pictures."
         )
-    distinct, places = np.unique(np.asarray(clusters)[kept], return_inverse=True)
-    if len(distinct) < MIN_CLUSTERS:
-        places = np.arange(len(places))
-    counts = np.bincount(places)
-    found = grouped_share(np.bincount(places, numbers[kept]), counts, seed=seed)
-    if unit == "share" and found.value in (0.0, 1.0):
-        # Resampling what is all alike gives no width, however little there is of it.
-        found = wilson_interval(found.value, num_trials=len(counts))
+    chosen = numbers[kept]
+    members = np.unique(np.asarray(clusters)[kept], return_inverse=True)[1]
+    is_yes_or_no = unit == "share" and bool(np.isin(chosen, (0, 1)).all())
+    found = cluster_interval(
+        chosen.astype(bool) if is_yes_or_no else chosen,
+        members.tolist() if members.max() + 1 >= MIN_CLUSTERS else None,
+        num_resamples=NUM_RESAMPLES,
+        seed=seed,
+    )
+    assert found.value is not None
     return Measure(
         name=name,
         value=found.value,
-        low=found.low,
-        high=found.high,
+        low=found.value if found.low is None else found.low,
+        high=found.value if found.high is None else found.high,
         unit=unit,
         num=int(kept.sum()),
     )
@@ -87,8 +94,8 @@ def within_correlation(
     total = sums.sum(axis=0)
     if total[0] <= 0 or total[1] <= 0:
         return None
-    drawn = np.random.default_rng(seed).integers(len(sums), size=(NUM_RESAMPLES, len(sums)))
-    low, high = np.percentile(_correlation(sums[drawn].sum(axis=1)), [2.5, 97.5])
+    drawn = resample_sums(sums, num_resamples=NUM_RESAMPLES, seed=seed)
+    low, high = np.percentile(_correlation(drawn), PERCENTILES_95)
     return Measure(
         name=name,
         value=float(_correlation(total[None])[0]),
@@ -109,10 +116,8 @@ def _products(first: Array, second: Array) -> tuple[float, float, float]:
 
 
 def _centred_ranks(values: Array) -> Array:
-    below = (values[:, None] > values[None, :]).sum(axis=1)
-    equal = (values[:, None] == values[None, :]).sum(axis=1)
-    ranks: Array = below + equal / 2
-    return ranks - len(values) / 2
+    ranks = mean_ranks(values)
+    return ranks - ranks.mean()
 
 
 def _correlation(sums: Array) -> Array:

@@ -20,7 +20,7 @@ from visreward.core.types import ImageSource, Sample
 from visreward.evaluation.audit.equals import Equals, equal_pictures
 from visreward.evaluation.audit.items import AuditItem, AuditSet
 from visreward.evaluation.audit.records import Case, CasePicture, ItemFailure
-from visreward.evaluation.page import thumbnail
+from visreward.evaluation.reports.page import thumbnail
 from visreward.models.base import RewardModel
 from visreward.scoring.engine import ScoringEngine
 from visreward.scoring.records import RowError
@@ -35,6 +35,10 @@ _THUMBNAIL_SIDE: Final = 256
 
 Reload = Callable[[str], RewardModel]
 """Loads the examined model once more, computed in another dtype."""
+
+
+class NoSpreadError(UsageError):
+    """All pictures have the same score, so that no change can be compared with their spread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,11 +165,11 @@ class Examination:
         """Return changes of a score in standard deviations between different pictures.
 
         Raises:
-            UsageError: if all pictures have the same score.
+            NoSpreadError: if all pictures have the same score.
         """
         spread = self.spread[name]
         if spread == 0:
-            raise UsageError(
+            raise NoSpreadError(
                 f"All pictures have the same {name or 'score'}, so that nothing compares with its "
                 "spread. Give a model that tells pictures apart."
             )
@@ -220,7 +224,21 @@ class Examination:
         )
 
 
-def worst(badness: Array, *, least: float = 0.0) -> list[int]:
-    """Return the places of the worst cases, worst first: those above `least`, a few of them."""
-    order = np.argsort(-np.nan_to_num(badness, nan=-np.inf), kind="stable")
-    return [int(place) for place in order[:NUM_CASES] if badness[place] > least]
+def worst(badness: Array, groups: Sequence[int] | None = None, *, least: float = 0.0) -> list[int]:
+    """Return the places of the worst cases, worst first: those above `least`, a few of them.
+
+    Args:
+        badness: (M,) floats; NaN is never worst.
+        groups: (M,) such as prompts, of each of which the worst one is taken; None takes all.
+        least: What is no case yet.
+    """
+    chosen: list[int] = []
+    seen: set[int] = set()
+    for place in np.argsort(-np.nan_to_num(badness, nan=-np.inf), kind="stable").tolist():
+        group = place if groups is None else groups[place]
+        if len(chosen) == NUM_CASES or not badness[place] > least:
+            break
+        if group not in seen:
+            seen.add(group)
+            chosen.append(place)
+    return chosen

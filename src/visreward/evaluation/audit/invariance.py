@@ -95,7 +95,7 @@ def _finding(
                 Shown(label=labels[1], image=loaded.items[place].sample.image, score=after[place]),
             ),
         )
-        for place in worst(distance, least=_ROUNDING.value)
+        for place in worst(distance, groups, least=_ROUNDING.value)
     ]
     return Finding(
         effect=mean_measure(name, distance, groups, unit="sd", seed=examination.seed),

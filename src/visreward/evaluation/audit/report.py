@@ -20,7 +20,7 @@ from visreward.evaluation.audit.records import (
     ProbeResult,
     Unit,
 )
-from visreward.evaluation.page import page_head, picture, text
+from visreward.evaluation.reports.page import page_head, picture, text
 from visreward.scoring.table import number_text
 from visreward.scoring.text_output import text_output
 
@@ -142,7 +142,7 @@ def _probe(probe: ProbeResult) -> str:
     return (
         f"{head}{_numbers(finding, probe.limit)}"
         f'<p class="limit">Limit: {limit}. {text(probe.limit.reason)}</p>\n'
-        f"{note}{_cases(finding)}</article>\n"
+        f"{note}{_cases(finding, is_open=probe.verdict != 'pass')}</article>\n"
     )
 
 
@@ -155,18 +155,21 @@ def _numbers(finding: Finding, limit: Limit) -> str:
         style = "" if is_effect else ' class="detail"'
         value = interval_text(measure)
         lines += (
-            f"<dt{style}>{text(measure.name)}</dt>"
+            f"<div><dt{style}>{text(measure.name)}</dt>"
             f'<dd class="drawing">{drawing}</dd>'
-            f"<dd>{f'<b>{value}</b>' if is_effect else value}</dd>\n"
+            f"<dd>{f'<b>{value}</b>' if is_effect else value}</dd></div>\n"
         )
     num = f'<p class="limit">{finding.effect.num} comparisons</p>\n'
     return f'<dl class="numbers">\n{lines}</dl>\n{num}'
 
 
-def _cases(finding: Finding) -> str:
+def _cases(finding: Finding, *, is_open: bool) -> str:
     if not finding.cases:
         return ""
-    return f'<ul class="cases">\n{"".join(map(_case, finding.cases))}</ul>\n'
+    cases = f'<ul class="cases">\n{"".join(map(_case, finding.cases))}</ul>\n'
+    return (
+        f"<details{' open' if is_open else ''}><summary>Worst cases</summary>\n{cases}</details>\n"
+    )
 
 
 def _case(case: Case) -> str:

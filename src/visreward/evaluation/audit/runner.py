@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from visreward.core.errors import DataError, VisrewardError
-from visreward.evaluation.audit.examination import OVERALL, Examination
+from visreward.evaluation.audit.examination import OVERALL, Examination, NoSpreadError
 from visreward.evaluation.audit.probe import Probe
 from visreward.evaluation.audit.probes import PROBES
 from visreward.evaluation.audit.records import AuditResult, Finding, ProbeResult
@@ -69,6 +69,8 @@ def _result(probe: Probe, examination: Examination) -> ProbeResult:
         return _not_run(probe, obstacle)
     try:
         finding = probe.measure(examination)
+    except NoSpreadError as error:
+        return _not_run(probe, str(error))
     except (VisrewardError, RuntimeError) as error:
         # RuntimeError is what torch raises, for memory and for number types alike.
         return _not_run(probe, f"It could not be run: {error}", is_error=True)
