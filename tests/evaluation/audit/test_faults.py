@@ -1,8 +1,8 @@
 """Made-up models: the sound one fails nothing, and each fault is found by the probe for it.
 
 They judge discs. A picture is a disc on a grey ground. The prompt names its colour; the farther
-the disc's colour is from that, the worse the picture. What the sound model measures (the hue of the strongest colour)
-survives saving, scaling, cropping, framing and another light.
+the disc's colour is from that, the worse the picture. What the sound model measures, the hue of
+the strongest colour, survives saving, scaling, cropping, framing and another light.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance
 
 from visreward.core.types import Sample
 from visreward.data.scenes.edits import plan_edit, render_state
-from visreward.data.scenes.render import render
+from visreward.data.scenes.render import MIN_SIZE, render
 from visreward.data.scenes.sampling import enrich
 from visreward.data.scenes.triplets import plan_triplet
 from visreward.evaluation.audit.items import AuditItem, AuditSet
@@ -99,7 +99,7 @@ def _equal_edits(index: int, drawing: Drawing, rng: np.random.Generator) -> list
 
 
 def _side(drawing: Drawing, rng: np.random.Generator) -> int:
-    return round(drawing.size * float(rng.choice(_SIZES)))
+    return max(MIN_SIZE, round(drawing.size * float(rng.choice(_SIZES))))
 
 
 def _graded(picture: Image.Image, factors: list[float]) -> Image.Image:
