@@ -27,6 +27,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "score": Command("visreward.cli.score:score", "Score images for prompts."),
     "rank": Command("visreward.cli.rank:rank", "Rank images for one prompt, best first."),
+    "audit": Command("visreward.cli.audit:audit", "Try the soundness of a reward model."),
     "models": Command("visreward.cli.models:app", "List, show, pull and import reward models."),
     "data": Command("visreward.cli.data:app", "Check, convert, label and make datasets."),
     "bench": Command("visreward.cli.bench:bench", "Measure models on a benchmark."),
