@@ -34,6 +34,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=8, help="edits of a step")
     parser.add_argument("--num-edits", type=int, default=1200, help="to learn from")
     parser.add_argument("--num-held-out", type=int, default=200, help="edits to measure on")
+    parser.add_argument(
+        "--wrong-labels", type=float, nargs="+", default=[0, 0.1, 0.2, 0.3], help="shares, of noise"
+    )
     parser.add_argument("--num-layers", type=int, default=2, help="of the language model")
     parser.add_argument(
         "--init", default="editreward-mini", help="folder or name; its vision tower is taken"
@@ -52,8 +55,10 @@ def main(arguments: list[str] | None = None) -> None:
         batch_size=options.batch_size,
         num_edits=options.num_edits,
         num_held_out=options.num_held_out,
+        num_workers=options.workers,
+        wrong_labels=tuple(options.wrong_labels),
     )
-    rows = summed_up(EXPERIMENTS[options.experiment](plan, options.workers))
+    rows = summed_up(EXPERIMENTS[options.experiment](plan))
     print("\n".join(table(options.experiment, rows)))
     output = options.output or RESULTS / f"learning-{options.experiment}.json"
     settings = {

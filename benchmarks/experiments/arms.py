@@ -20,7 +20,6 @@ from experiments.label_data import (
 from experiments.plan import Plan
 from experiments.runs import SCORES, Outcome, Run, do_all
 
-NOISE_SHARES: Final = (0.0, 0.1, 0.2, 0.3)
 CARELESS_SHARE: Final = 0.4
 KEPT_SHARE: Final = 20 / 46
 """The best of the shares in EditReward's table: 20,000 of 46,000."""
@@ -59,7 +58,7 @@ TIE_ARMS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def ablation(plan: Plan, num_workers: int) -> list[Outcome]:
+def ablation(plan: Plan) -> list[Outcome]:
     """Compare regression with pairs, and one head for both dimensions with one for each.
 
     Regression is also trained on the ratings of uneven annotators. Pairs of one edit have the same
@@ -93,16 +92,16 @@ def ablation(plan: Plan, num_workers: int) -> list[Outcome]:
                         has_doubt=False,
                     )
                 )
-    return do_all(runs, num_workers=num_workers)
+    return do_all(runs, num_workers=plan.num_workers)
 
 
-def noise(plan: Plan, num_workers: int) -> list[Outcome]:
+def noise(plan: Plan) -> list[Outcome]:
     """Compare losses at shares of wrong labels; only the fused score is trained, by votes."""
     edits = plan.edits()
     shared = ("objective.labels=votes", "objective.dimension_weight=0")
     runs = []
     for seed in plan.seeds:
-        for share in NOISE_SHARES:
+        for share in plan.wrong_labels:
             labels = {
                 form: plan.labels(
                     f"noise-{form}-{100 * share:.0f}-{seed}",
@@ -121,10 +120,10 @@ def noise(plan: Plan, num_workers: int) -> list[Outcome]:
                 )
                 for arm, overrides in NOISE_ARMS.items()
             ]
-    return do_all(runs, num_workers=num_workers)
+    return do_all(runs, num_workers=plan.num_workers)
 
 
-def ties(plan: Plan, num_workers: int) -> list[Outcome]:
+def ties(plan: Plan) -> list[Outcome]:
     """Compare what becomes of images with equal ratings, as a whole and on each dimension."""
     train = plan.labels("ties", rated_rows(plan.edits(), has_ties=True))
     runs = [
@@ -132,10 +131,10 @@ def ties(plan: Plan, num_workers: int) -> list[Outcome]:
         for seed in plan.seeds
         for arm, overrides in TIE_ARMS.items()
     ]
-    return do_all(runs, num_workers=num_workers)
+    return do_all(runs, num_workers=plan.num_workers)
 
 
-def filtering(plan: Plan, num_workers: int) -> list[Outcome]:
+def filtering(plan: Plan) -> list[Outcome]:
     """Compare a noisy set with the share of it that a reward model agrees with.
 
     A share of the noisy edits was rated without looking. One filter learnt from a few other edits
@@ -151,12 +150,12 @@ def filtering(plan: Plan, num_workers: int) -> list[Outcome]:
         few = plan.labels("trusted", rated_rows(trusted))
         first += [
             plan.run("filtering", arm, seed=seed, train=file, overrides=(), to_score=full)
-            for arm, file in (("few true labels", few), ("all noisy labels", full))
+            for arm, file in (("all noisy labels", full), ("few true labels", few))
         ]
-    outcomes = do_all(first, num_workers=num_workers)
+    outcomes = do_all(first, num_workers=plan.num_workers)
     for number, seed in enumerate(plan.seeds):
         later += _filtered(plan, rest, seed=seed, filters=first[2 * number : 2 * number + 2])
-    return outcomes + do_all(later, num_workers=num_workers)
+    return outcomes + do_all(later, num_workers=plan.num_workers)
 
 
 def _filtered(plan: Plan, rest: list[LabelledEdit], *, seed: int, filters: list[Run]) -> list[Run]:
@@ -165,8 +164,8 @@ def _filtered(plan: Plan, rest: list[LabelledEdit], *, seed: int, filters: list[
     drawn = np.random.default_rng([seed, 5]).random(len(noisy))
     values = {
         "random part": drawn,
-        "kept by a model of the few": _agreement(filters[0], noisy),
-        "kept by a model of the noisy": _agreement(filters[1], noisy),
+        "kept by a model of the few": _agreement(filters[1], noisy),
+        "kept by a model of the noisy": _agreement(filters[0], noisy),
         "right part": drawn - is_wrong,
     }
     runs = []
@@ -185,7 +184,7 @@ def _agreement(run: Run, edits: list[LabelledEdit]) -> np.ndarray[tuple[int], np
     return np.array([scores[edit.source] for edit in edits])
 
 
-EXPERIMENTS: Final[Mapping[str, Callable[[Plan, int], list[Outcome]]]] = {
+EXPERIMENTS: Final[Mapping[str, Callable[[Plan], list[Outcome]]]] = {
     "ablation": ablation,
     "noise": noise,
     "ties": ties,

@@ -122,4 +122,4 @@ def share_above(one: Array, other: Array) -> float:
 
 
 def _share_right(gap: Array, wanted: Array) -> float:
-    return float((gap * wanted > 0).mean())
+    return float((gap * wanted > 0).mean()) if len(gap) else float("nan")

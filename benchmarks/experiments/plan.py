@@ -38,6 +38,8 @@ class Plan:
         batch_size: Edits of each step.
         num_edits: Edits to learn from.
         num_held_out: Edits to measure on.
+        num_workers: Processes.
+        wrong_labels: Shares of wrong labels that losses are compared at.
     """
 
     work: Path
@@ -47,6 +49,8 @@ class Plan:
     batch_size: int
     num_edits: int
     num_held_out: int
+    num_workers: int
+    wrong_labels: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3)
 
     @property
     def folder(self) -> Path:
@@ -125,6 +129,7 @@ class Plan:
                 num=total,
                 seed=EDIT_SEED,
                 size=EDIT_SIZE,
+                num_workers=self.num_workers,
                 shares=(
                     self.num_edits / total,
                     NUM_VALIDATION / total,

@@ -172,7 +172,7 @@ def draw(experiment: str, rows: Sequence[dict[str, Any]], file: Path) -> None:
 
 def _draw_lines(axes: Any, rows: Sequence[dict[str, Any]], name: str) -> None:  # noqa: ANN401
     scale = 1 if name in NO_SHARES else 100
-    for arm in dict.fromkeys(row["arm"] for row in rows):
+    for number, arm in enumerate(dict.fromkeys(row["arm"] for row in rows)):
         own = [row for row in rows if row["arm"] == arm and name in row["figures"]]
         means = [row["figures"][name] for row in own]
         if means:
@@ -182,6 +182,7 @@ def _draw_lines(axes: Any, rows: Sequence[dict[str, Any]], name: str) -> None:  
                 yerr=_reaches(means, scale),
                 label=arm,
                 marker="o",
+                color=f"C{number}",
                 capsize=3,
             )
     axes.set_xlabel("wrong labels in training, %")
