@@ -183,6 +183,7 @@ def error_chances(share: float, num_annotators: int) -> NDArray[np.float64]:
     """
     counts = np.arange(num_annotators + 1)
     ways = np.array([comb(num_annotators, int(each)) for each in counts], np.float64)
+    chances: NDArray[np.float64] = ways
     low, high = 0.0, 0.5 if share > 0 else 0.0
     for _ in range(60):  # bisection: the chance of a wrong majority rises with that of a wrong vote
         error = (low + high) / 2

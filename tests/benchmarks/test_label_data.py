@@ -15,6 +15,7 @@ from experiments.label_data import (
     NUM_ANNOTATORS,
     LabelledEdit,
     LabelledImage,
+    VoteForm,
     careless,
     error_chances,
     keep_top,
@@ -54,15 +55,14 @@ def labelled(num: int) -> list[LabelledEdit]:
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.2, 0.3])
 @pytest.mark.parametrize("votes", ["majority", "counts"])
-def test_voted_rows_share_of_wrong_majorities_is_exact(share: float, votes: str) -> None:
-    form = "majority" if votes == "majority" else "counts"
-    rows = voted_rows(labelled(20), share=share, seed=3, votes=form)
+def test_voted_rows_share_of_wrong_majorities_is_exact(share: float, votes: VoteForm) -> None:
+    rows = voted_rows(labelled(20), share=share, seed=3, votes=votes)
 
     wrong = [row["choice_dist"][1] > row["choice_dist"][0] for row in rows]
 
     assert len(rows) == 20 * NUM_CLEAR
     assert sum(wrong) == round(share * len(rows))
-    total = 1 if form == "majority" else NUM_ANNOTATORS
+    total = 1 if votes == "majority" else NUM_ANNOTATORS
     assert {sum(row["choice_dist"]) for row in rows} == {total}
 
 
