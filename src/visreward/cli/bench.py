@@ -44,6 +44,14 @@ Models = Annotated[
         help="A model's name or folder, or 'random' for chance; may be given several times.",
     ),
 ]
+Judges = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--judge",
+        metavar="FILE",
+        help="A judge's YAML or TOML file (docs/judges.md); may be given several times.",
+    ),
+]
 OutputFolder = Annotated[
     Path | None,
     typer.Option(
@@ -74,6 +82,7 @@ def bench(  # noqa: PLR0913 - one parameter for each option
     revision: Revision = None,
     images: Images = None,
     models: Models = None,
+    judges: Judges = None,
     output: OutputFolder = None,
     limit: Limit = None,
     export: Export = None,
@@ -83,7 +92,7 @@ def bench(  # noqa: PLR0913 - one parameter for each option
     batch_invariant: options.BatchInvariant = False,
     attention: options.Attention = "sdpa",
 ) -> None:
-    """Measure models on a benchmark: results, a line a group, and one HTML report.
+    """Measure models and judges on a benchmark: results, a line a group, one HTML report.
 
     Each distinct image is scored once for its prompt, and a run that was stopped goes on where it
     was. Exit status: 0 done, 1 done but something failed (each is named), 2 the run could not go
@@ -114,6 +123,7 @@ def bench(  # noqa: PLR0913 - one parameter for each option
             batch_invariant=batch_invariant,
             attention=attention,
         ),
+        judges=tuple(judges or ()),
         output=output or DEFAULT_OUTPUT,
     )
 

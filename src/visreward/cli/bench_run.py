@@ -14,8 +14,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from visreward.cli.bench_entrants import (
+    Entrant,
+    answer_counts,
+    ask,
+    entries,
+    labels_for,
+    open_entrant,
+    settings_of,
+)
 from visreward.cli.console import notes_console, progress_bar
-from visreward.cli.scoring_run import ModelChoice, load_engine
+from visreward.cli.scoring_run import ModelChoice
 from visreward.core.errors import UsageError
 from visreward.core.whole_files import whole_file
 from visreward.evaluation.benchmarks.base import BenchData, Benchmark
@@ -28,22 +37,19 @@ from visreward.evaluation.benchmarks.result_files import (
     write_samples,
 )
 from visreward.evaluation.benchmarks.runner import (
-    Answers,
     RunFacts,
     all_groups,
     evaluate,
     has_failures,
     picture_finder,
-    score_groups,
 )
-from visreward.evaluation.benchmarks.scorers import RANDOM, EngineScorer, RandomScorer
+from visreward.evaluation.benchmarks.scorers import EngineScorer
 from visreward.evaluation.benchmarks.sources import find_data
 from visreward.scoring.records import printable
 
 if TYPE_CHECKING:
-    from visreward.evaluation.benchmarks.records import GroupResult, Scorer
+    from visreward.evaluation.benchmarks.records import GroupResult
     from visreward.evaluation.benchmarks.results import BenchResult, MetricValue
-    from visreward.models.facts import ModelFacts
 
 DEFAULT_OUTPUT: Final = Path("bench-results")
 
@@ -93,47 +99,58 @@ def export_groups(choice: BenchChoice, path: Path) -> None:
         raise typer.Exit(1)
 
 
-def run(choice: BenchChoice, models: Sequence[str], how: ModelChoice, *, output: Path) -> None:
-    """Measure each model, one after another, and write results and report.
+def run(
+    choice: BenchChoice,
+    models: Sequence[str],
+    how: ModelChoice,
+    *,
+    judges: Sequence[Path] = (),
+    output: Path,
+) -> None:
+    """Measure models and judges, one after another, and write results and report.
 
     Args:
         choice: What is measured on.
         models: Names or folders of models, or `random`.
         how: How models are loaded; its name is not used.
+        judges: Files that describe judges.
         output: Folder of the results.
 
     Raises:
         VisrewardError: if the run cannot go on.
     """
-    if not models:
-        raise UsageError("No model was given. Give --model NAME, once for each.")
-    folders = {name: output / safe_name(name) for name in models}
-    if len(set(folders.values())) < len(models):
-        raise UsageError(f"Two of the models are called alike: {', '.join(models)}. Rename one.")
+    asked = entries(models, judges)
+    folders = {entry.name: output / safe_name(entry.name) for entry in asked}
+    if len(set(folders.values())) < len(asked):
+        names = ", ".join(entry.name for entry in asked)
+        raise UsageError(f"Two of those that take part are called alike: {names}. Rename one.")
     console = notes_console()
     opened = _open(choice)
+    data = opened.data
     results: list[BenchResult] = []
     samples: dict[str, tuple[GroupResult, ...]] = {}
     places: Sequence[int] = ()
-    for name in models:
-        folders[name].mkdir(parents=True, exist_ok=True)
-        scorer = _scorer(name, how, choice, opened.data, folders[name])
-        answers = _score(opened.data, scorer, choice.limit, console)
-        settings = _settings(choice, opened, how, name)
-        facts = _run_facts(folders[name], choice.benchmark.name, scorer, settings)
-        result, groups = evaluate(choice.benchmark, opened.data, answers, facts)
-        write_samples(groups, folders[name] / samples_file(choice.benchmark.name))
-        write_result(result, folders[name] / RESULTS_FILE)
+    for entry in asked:
+        folder = folders[entry.name]
+        folder.mkdir(parents=True, exist_ok=True)
+        data = labels_for(entry, opened.data)
+        entrant = open_entrant(entry, how, benchmark=choice.benchmark, data=data, folder=folder)
+        answers = ask(entrant, data, limit=choice.limit)
+        settings = {**_settings(choice, opened), **settings_of(entry, how)}
+        facts = _run_facts(folder, choice.benchmark.name, entrant, settings)
+        result, groups = evaluate(choice.benchmark, data, answers, facts)
+        write_samples(groups, folder / samples_file(choice.benchmark.name))
+        write_result(result, folder / RESULTS_FILE)
         results.append(result)
-        samples[name], places = groups, answers.places
-        _say_problems(console, result.problems, name=name)
-        if isinstance(scorer, EngineScorer) and scorer.num_resumed:
-            console.print(f"{scorer.num_resumed} images were scored before and are kept.")
+        samples[entry.name], places = groups, answers.places
+        _say_problems(console, result.problems, name=entry.name)
+        if isinstance(entrant, EngineScorer) and entrant.num_resumed:
+            console.print(f"{entrant.num_resumed} images were scored before and are kept.")
     _print_results(results)
     console.print(
         Text(f"Results: {', '.join(str(folder / RESULTS_FILE) for folder in folders.values())}")
     )
-    _report(results, samples, opened.data, places, output / f"{choice.benchmark.name}.html")
+    _report(results, samples, data, places, output / f"{choice.benchmark.name}.html")
     if any(has_failures(result) for result in results):
         raise typer.Exit(1)
 
@@ -152,57 +169,19 @@ def _open(choice: BenchChoice) -> _Opened:
     return _Opened(data=benchmark.read(source.path, images=choice.images), name=source.name)
 
 
-def _scorer(
-    name: str, how: ModelChoice, choice: BenchChoice, data: BenchData, folder: Path
-) -> Scorer:
-    if name == RANDOM:
-        return RandomScorer()
-    engine = load_engine(how, name=name)
-    _check_fits(engine.model.facts, choice.benchmark, data)
-    log = folder / f"scores_{choice.benchmark.name}.jsonl"
-    return EngineScorer(engine, name=name, log=log, dtype=how.dtype.value)
-
-
-def _check_fits(facts: ModelFacts, benchmark: Benchmark, data: BenchData) -> None:
-    """Refuse a model of edits for single images, and the other way round, before all is scored."""
-    first = next(iter(data.groups), None)
-    if first is None or bool(first.row.sources) == facts.needs_source:
-        return
-    if facts.needs_source:
-        reason = f"'{facts.name}' scores edits, but '{benchmark.name}' has no source images"
-    else:
-        reason = f"'{benchmark.name}' is of edits, but '{facts.name}' scores single images"
-    raise UsageError(f"{reason}. Choose another model: visreward models list.")
-
-
-def _score(data: BenchData, scorer: Scorer, limit: int | None, console: Console) -> Answers:
-    total = len(data.groups) if limit is None else min(limit, len(data.groups))
-    title = f"Scoring with {printable(scorer.name)}"
-    with progress_bar(title, total=total, console=console) as advance:
-        return score_groups(data.groups, scorer, limit=limit, on_groups=advance)
-
-
-def _settings(
-    choice: BenchChoice, opened: _Opened, how: ModelChoice, name: str
-) -> dict[str, Any]:  # JSON values
+def _settings(choice: BenchChoice, opened: _Opened) -> dict[str, Any]:  # JSON values
     settings: dict[str, Any] = {"data": opened.name, "limit": choice.limit}
     if choice.images is not None:
         settings["images"] = str(choice.images)
-    if name != RANDOM:
-        settings |= {
-            "batch_size": how.batch_size,
-            "device": how.device,
-            "dtype": how.dtype.value,
-            "batch_invariant": how.batch_invariant,
-            "attention": how.attention,
-        }
     return settings
 
 
-def _run_facts(folder: Path, benchmark: str, scorer: Scorer, settings: dict[str, Any]) -> RunFacts:
+def _run_facts(
+    folder: Path, benchmark: str, entrant: Entrant, settings: dict[str, Any]
+) -> RunFacts:
     """Return the facts of a run; one that goes on keeps the date of its beginning."""
     path = folder / f"run_{benchmark}.json"
-    wanted = {"revision": scorer.revision, "settings": settings}
+    wanted = {"revision": entrant.revision, "settings": settings}
     known: dict[str, Any] = {}
     if path.is_file():
         try:
@@ -215,7 +194,10 @@ def _run_facts(folder: Path, benchmark: str, scorer: Scorer, settings: dict[str,
         with whole_file(path) as part:
             part.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
     return RunFacts(
-        model=scorer.name, revision=scorer.revision, date=known["date"], config=settings
+        model=entrant.name,
+        revision=entrant.revision,
+        date=known["date"],
+        config=settings | answer_counts(entrant),
     )
 
 

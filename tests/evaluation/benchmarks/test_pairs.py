@@ -75,7 +75,7 @@ def test_pair_table_verdicts_are_averaged_over_orders_in_terms_of_the_pair() -> 
         PairVerdict(first=1, second=3, outcomes=(None, None), errors=("cut", "cut")),
     )
     table = pair_table([result(*ranks, verdicts=verdicts)])
-    np.testing.assert_array_equal(table.margins, [1.0, 0.5, 0.0, -1.0, np.nan, np.nan])
+    np.testing.assert_array_equal(table.margins, [1.0, 0.5, 0.0, np.nan, np.nan, np.nan])
     assert table.has_verdicts
 
 

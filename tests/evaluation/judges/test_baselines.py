@@ -7,12 +7,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from visreward.core.errors import DataError
 from visreward.data.preferences import JudgedImage, PreferenceRow
-from visreward.evaluation.benchmarks.records import BenchGroup, Outcome, PairVerdict
+from visreward.evaluation.benchmarks.records import BenchGroup
 from visreward.evaluation.judges import load_judge
 from visreward.evaluation.judges.baselines import (
     HumanJudge,
@@ -21,7 +19,6 @@ from visreward.evaluation.judges.baselines import (
     without_annotator,
 )
 from visreward.evaluation.judges.config import Ties
-from visreward.evaluation.judges.verdicts import averaged_outcome, mean_verdict
 
 
 def group(name: str, ranks: tuple[int | None, ...]) -> BenchGroup:
@@ -144,39 +141,3 @@ def test_unknown_annotator_and_wrong_number_of_ranks_are_refused(votes: Path) ->
     judge = HumanJudge(read_annotations(votes), annotator="anna")
     with pytest.raises(DataError, match="3 ranks to group 'g0', which has 2"):
         list(judge.compare(groups(1, 2)))
-
-
-OUTCOMES: tuple[Outcome, ...] = ("first", "second", "tie")
-SWAPPED: dict[Outcome, Outcome] = {"first": "second", "second": "first", "tie": "tie"}
-
-
-@given(st.lists(st.sampled_from(OUTCOMES), min_size=1, max_size=4))
-def test_mean_verdict_turns_its_sign_when_the_candidates_change_places(
-    outcomes: list[Outcome],
-) -> None:
-    verdict = PairVerdict(first=0, second=1, outcomes=tuple(outcomes))
-    swapped = PairVerdict(first=1, second=0, outcomes=tuple(SWAPPED[each] for each in outcomes))
-    mean = mean_verdict(verdict)
-    assert mean is not None
-    assert mean == -(mean_verdict(swapped) or 0)
-    averaged = averaged_outcome(verdict)
-    assert averaged is not None
-    assert averaged_outcome(swapped) == SWAPPED[averaged]
-
-
-@pytest.mark.parametrize(
-    ("outcomes", "averaged"),
-    [
-        (("first", "tie"), "first"),
-        (("first", "second"), "tie"),
-        (("second",), "second"),
-        (("first", None), None),
-        ((None, None), None),
-        ((), None),
-    ],
-)
-def test_averaged_outcome_needs_every_order(
-    outcomes: tuple[Outcome | None, ...], averaged: Outcome | None
-) -> None:
-    verdict = PairVerdict(first=0, second=1, outcomes=outcomes)
-    assert averaged_outcome(verdict) == averaged

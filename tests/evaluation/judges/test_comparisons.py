@@ -11,7 +11,6 @@ import pytest
 
 from visreward.evaluation.benchmarks.records import BenchGroup, PairVerdict
 from visreward.evaluation.judges.comparisons import ComparingJudge
-from visreward.evaluation.judges.verdicts import averaged_outcome
 
 if TYPE_CHECKING:
     from tests.evaluation.judges.conftest import Ask, JudgeServer, Reply
@@ -54,7 +53,7 @@ def test_judge_that_favours_a_side_averages_to_a_tie_with_both_outcomes_kept(
     server.answers = lambda ask: server.Reply(text=f"[[{label}]]")
     ((verdict,),) = pair_judge().compare([group(100, 200)])
     assert verdict.outcomes == raw
-    assert averaged_outcome(verdict) == "tie"
+    assert verdict.mean == 0
 
 
 def test_consistent_judge_averages_to_the_same_verdict_whichever_candidate_is_first(
@@ -62,7 +61,7 @@ def test_consistent_judge_averages_to_the_same_verdict_whichever_candidate_is_fi
 ) -> None:
     server.answers = prefer_red(server)
     (one,), (other,) = pair_judge().compare([group(100, 200, name="a"), group(200, 100, name="b")])
-    assert (averaged_outcome(one), averaged_outcome(other)) == ("second", "first")
+    assert (one.mean, other.mean) == (-1, 1)
     # The swapped group asks what was asked before.
     assert len(server.asks) == 2
 
@@ -87,7 +86,7 @@ def test_unread_order_is_none_with_its_reason_and_is_not_averaged(
     assert verdict.outcomes == (None, "second")
     assert len(verdict.errors) == 1
     assert "The first one, I think." in verdict.errors[0]
-    assert averaged_outcome(verdict) is None
+    assert verdict.mean is None
     assert judge.counts.num_unparsed == 1
 
 

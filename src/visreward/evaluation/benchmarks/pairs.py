@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from visreward.evaluation.benchmarks.records import CandidateResult, GroupResult, PairVerdict
 
-_POINTS = {"first": 1.0, "tie": 0.0, "second": -1.0}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairTable:
@@ -125,10 +123,10 @@ def _margin(first: CandidateResult, second: CandidateResult) -> float:
 
 
 def _verdict_margin(verdicts: dict[tuple[int, int], PairVerdict], first: int, second: int) -> float:
-    """Return the mean of the answers; NaN where none could be read or nobody was asked."""
+    """Return the mean of the answers; NaN where one could not be read or nobody was asked."""
     sign = 1.0
     verdict = verdicts.get((first, second))
     if verdict is None:
         sign, verdict = -1.0, verdicts.get((second, first))
-    points = [_POINTS[each] for each in (verdict.outcomes if verdict else ()) if each is not None]
-    return sign * sum(points) / len(points) if points else math.nan
+    mean = None if verdict is None else verdict.mean
+    return math.nan if mean is None else sign * mean

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from visreward.core.types import Sample
 from visreward.data.preferences import PreferenceRow
@@ -15,6 +15,8 @@ from visreward.scoring.records import RowError, ScoredItem
 
 Outcome: TypeAlias = Literal["first", "second", "tie"]
 """Which of two candidates is better."""
+
+_VALUES: Final[dict[Outcome, int]] = {"first": 1, "tie": 0, "second": -1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,16 @@ class PairVerdict:
     outcomes: tuple[Outcome | None, ...]
     errors: tuple[str, ...] = ()
 
+    @property
+    def mean(self) -> float | None:
+        """Return the mean over the orders asked, first = 1, tie = 0, second = -1.
+
+        In [-1, 1]; a judge that always says the same side whatever is shown there comes to 0. None
+        where an order has no outcome: half of a question is no answer to it.
+        """
+        read = [_VALUES[outcome] for outcome in self.outcomes if outcome is not None]
+        return sum(read) / len(read) if read and len(read) == len(self.outcomes) else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupResult:
@@ -116,6 +128,7 @@ class Scorer(Protocol):
         """Score samples as they come: one item each, in order, a score or a reason."""
 
 
+@runtime_checkable
 class PairJudge(Protocol):
     """Whoever compares two candidates at a time."""
 

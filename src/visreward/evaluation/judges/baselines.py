@@ -110,6 +110,10 @@ class HumanJudge:
         """Return 12 hexadecimal digits that stand for the annotations."""
         return self._annotations.digest[:12]
 
+    def others(self, groups: Iterable[BenchGroup]) -> Iterator[BenchGroup]:
+        """Yield the groups as the other annotators rank them; see `without_annotator`."""
+        yield from without_annotator(groups, self._annotations, annotator=self._annotator)
+
     def compare(self, groups: Iterable[BenchGroup]) -> Iterator[tuple[PairVerdict, ...]]:
         """Return the annotator's verdicts on all pairs of each group, in order.
 
