@@ -116,8 +116,9 @@ def _products(first: Array, second: Array) -> tuple[float, float, float]:
 
 
 def _centred_ranks(values: Array) -> Array:
-    ranks = mean_ranks(values)
-    return ranks - ranks.mean()
+    ranks: Array = mean_ranks(values)
+    centred: Array = ranks - ranks.mean()
+    return centred
 
 
 def _correlation(sums: Array) -> Array:
