@@ -123,4 +123,6 @@ def _centred_ranks(values: Array) -> Array:
 
 def _correlation(sums: Array) -> Array:
     size = np.sqrt(sums[:, 0] * sums[:, 1])
-    return np.divide(sums[:, 2], size, out=np.zeros_like(size), where=size > 0)
+    found: Array = np.zeros_like(size)
+    np.divide(sums[:, 2], size, out=found, where=size > 0)
+    return found
