@@ -57,7 +57,7 @@ def audit(  # noqa: PLR0913 - one parameter for each option
         typer.Option("--probe", metavar="NAME", help="Run this one; may be given several times."),
     ] = None,
     num: Annotated[int, typer.Option("--num", min=2, metavar="N", help="How many prompts.")] = 48,
-    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Of all that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Of all that is drawn.")] = 2024,
     strict: Annotated[
         bool, typer.Option("--strict", help="End with status 1 where a probe fails.")
     ] = False,
