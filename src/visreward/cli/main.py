@@ -30,6 +30,7 @@ COMMANDS = {
     "models": Command("visreward.cli.models:app", "List, show, pull and import reward models."),
     "data": Command("visreward.cli.data:app", "Check, convert, label and make datasets."),
     "train": Command("visreward.cli.train:train", "Train a reward model from a recipe."),
+    "serve": Command("visreward.cli.serve:serve", "Serve reward models over HTTP."),
 }
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
