@@ -24,6 +24,7 @@ BUILTIN_PARENTS: dict[str, type[Exception]] = {
     "NonFiniteError": ArithmeticError,
     "StorageError": OSError,
     "StoppedError": InterruptedError,
+    "RewardServerError": ConnectionError,
     "MissingExtraError": ImportError,
 }
 

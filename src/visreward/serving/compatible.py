@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import Annotated, Any, Literal
+from collections.abc import Coroutine
+from typing import Annotated, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -211,7 +212,9 @@ async def rewards(request: Request) -> Response:
     return JSONResponse({"rewards": list(_service(request).hosts)})
 
 
-async def _gathered(*work: Any) -> list[dict[str, float] | Code]:  # noqa: ANN401  coroutines
+async def _gathered(
+    *work: Coroutine[None, None, dict[str, float] | Code],
+) -> list[dict[str, float] | Code]:
     return await asyncio.gather(*work)
 
 

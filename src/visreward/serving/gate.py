@@ -75,6 +75,7 @@ class Gate:
             try:
                 self._check(scope, headers)
             except Problem as problem:
+                self._service.metrics.rejections.labels(problem.code.value).inc()
                 response = error_response(problem, request_id)
                 await response(scope, receive, send_named)
             else:

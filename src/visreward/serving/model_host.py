@@ -6,21 +6,25 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from dataclasses import asdict
+from typing import Final, Literal
 
 from visreward.core.errors import ModelNotFoundError, VisrewardError
-from visreward.core.types import DimensionScore, Score
-from visreward.models.facts import ModelFacts
 from visreward.serving.batching import FairQueue, Job, Part
-from visreward.serving.decoding import Picture
+from visreward.serving.exchange import (
+    Candidate,
+    Hello,
+    Ticket,
+    batch_message,
+    batch_tokens,
+    read_hello,
+    read_outcome,
+)
 from visreward.serving.metrics import Metrics
 from visreward.serving.problems import Code, Problem
 from visreward.serving.settings import ModelSetup
 from visreward.serving.workers.frames import Message
 from visreward.serving.workers.process import WorkerProcess
-from visreward.serving.workers.work import WorkFacts
 
 RESTART_RETRY_S: Final = 3
 """What clients are told to wait while a model starts again."""
@@ -33,41 +37,6 @@ _WARM_UP_TOLERANCE: Final = 1e-3
 logger = logging.getLogger("visreward.serving")
 
 State = Literal["starting", "ready", "restarting", "stopped"]
-Outcome = Score | Code
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """One candidate, decoded, with what it shares with others."""
-
-    prompt: str
-    picture: Picture
-    sources: tuple[Picture, ...]
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class Ticket:
-    """A job in the queue, and what its request waits for.
-
-    Attributes:
-        outcomes: A score or a code for each candidate, in order; None until it is known.
-        done: Set when all are known, or with the problem of the whole.
-    """
-
-    job: Job[Candidate]
-    outcomes: list[Outcome | None]
-    done: asyncio.Future[None]
-    since: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hello:
-    """What a model's process says about its model."""
-
-    facts: ModelFacts
-    kind: str
-    work: WorkFacts
-    warm_up: float
 
 
 class ModelHost:
@@ -193,7 +162,7 @@ class ModelHost:
             if not self._first_start.done():
                 self._first_start.set_exception(ModelNotFoundError(message["failure"]))
             return False
-        hello = _hello(message)
+        hello = read_hello(message)
         if self.hello is not None and not math.isclose(
             hello.warm_up, self.hello.warm_up, rel_tol=_WARM_UP_TOLERANCE, abs_tol=1e-4
         ):
@@ -201,6 +170,7 @@ class ModelHost:
             return False
         self.hello = hello
         self._set_state("ready")
+        logger.info("model ready", extra={"model": self.setup.name, "model_pid": self.pid})
         if not self._first_start.done():
             self._first_start.set_result(None)
         return True
@@ -230,7 +200,7 @@ class ModelHost:
         self._metrics.batch_items.labels(name).observe(
             sum(part.stop - part.start for part in parts)
         )
-        self._metrics.batch_tokens.labels(name).observe(_tokens(parts))
+        self._metrics.batch_tokens.labels(name).observe(batch_tokens(parts))
         for part in parts:
             if ticket := self._tickets.get(part.job):
                 self._metrics.stage_seconds.labels("queue", name).observe(now - ticket.since)
@@ -243,7 +213,7 @@ class ModelHost:
         for part in parts:
             ticket = self._tickets.get(part.job)
             for number in range(part.start, part.stop):
-                outcome = _outcome(next(results), self.hello.facts)
+                outcome = read_outcome(next(results), self.hello.facts)
                 if ticket is not None:
                     ticket.outcomes[number] = outcome
             if ticket is not None and None not in ticket.outcomes:
@@ -251,7 +221,7 @@ class ModelHost:
                 ticket.done.set_result(None)
         seconds = sum(answer["stages"].values())
         if seconds > 0:
-            self._tokens_per_s = _tokens(parts) / seconds
+            self._tokens_per_s = batch_tokens(parts) / seconds
         self._metrics.observe_stages(name, answer["stages"])
         self._metrics.vision_cache.labels(name, "hit").set(answer["cache_hits"])
         self._metrics.vision_cache.labels(name, "miss").set(answer["cache_misses"])
@@ -267,68 +237,6 @@ class ModelHost:
     def _set_state(self, state: State) -> None:
         self.state = state
         self._metrics.model_ready.labels(self.setup.name).set(state == "ready")
-
-
-def batch_message(parts: list[Part[Candidate]]) -> Message:
-    """Return a batch as the model's process takes it, each distinct picture once."""
-    places: dict[str, int] = {}
-    images: list[Message] = []
-
-    def place(picture: Picture) -> int:
-        if picture.key not in places:
-            places[picture.key] = len(images)
-            images.append(asdict(picture))
-        return places[picture.key]
-
-    items = [
-        {
-            "prompt": item.prompt,
-            "image": place(item.picture),
-            "sources": [place(source) for source in item.sources],
-        }
-        for part in parts
-        for item in part.job.items[part.start : part.stop]
-    ]
-    return {"images": images, "items": items}
-
-
-def _tokens(parts: list[Part[Candidate]]) -> int:
-    """Return a batch's tokens, the source images of each group once."""
-    groups = {part.job.group or id(part.job): part.job.shared_work for part in parts}
-    items = sum(sum(part.job.item_work[part.start : part.stop]) for part in parts)
-    return items + sum(groups.values())
-
-
-def _hello(message: Message) -> Hello:
-    facts = message["facts"]
-    return Hello(
-        facts=ModelFacts(
-            **{
-                **facts,
-                "dimensions": tuple(facts["dimensions"]),
-                "score_range": tuple(facts["score_range"]),
-            }
-        ),
-        kind=message["kind"],
-        work=WorkFacts(**message["work"]),
-        warm_up=message["warm_up"],
-    )
-
-
-def _outcome(result: Mapping[str, Any], facts: ModelFacts) -> Outcome:  # plain values
-    if "error" in result:
-        return Code(result["error"])
-    return Score(
-        value=result["value"],
-        sigma=result["sigma"],
-        dimensions={
-            name: DimensionScore(mu=mu, sigma=sigma)
-            for name, (mu, sigma) in result["dimensions"].items()
-        },
-        model=facts.name,
-        revision=facts.revision,
-        notes=tuple(result["notes"]),
-    )
 
 
 def _died(name: str) -> VisrewardError:

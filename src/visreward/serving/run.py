@@ -15,6 +15,7 @@ import uvicorn
 
 from visreward.core.errors import UsageError
 from visreward.serving.app import create_app
+from visreward.serving.connections import patient_protocol
 from visreward.serving.gate import Gate, JsonLines
 from visreward.serving.metrics import Metrics
 from visreward.serving.service import RewardService
@@ -88,6 +89,7 @@ async def _serve(settings: ServerSettings, listener: socket.socket) -> None:
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            http=patient_protocol(settings.limits.header_s),
             lifespan="off",
             ws="none",
             timeout_keep_alive=_KEEP_ALIVE_S,

@@ -13,8 +13,9 @@ from visreward.core.images import UPRIGHT
 from visreward.models.facts import ModelFacts
 from visreward.serving.batching import Job
 from visreward.serving.decoding import DecoderPool, Picture
+from visreward.serving.exchange import Candidate, Hello, Outcome
 from visreward.serving.metrics import Metrics
-from visreward.serving.model_host import Candidate, Hello, ModelHost, Outcome
+from visreward.serving.model_host import ModelHost
 from visreward.serving.problems import Code, Problem
 from visreward.serving.settings import ServerSettings
 

@@ -26,6 +26,7 @@ class Limits:
         prompt_chars: Characters of a prompt.
         queue_items: Candidates that may wait or be scored at once; one client may have half.
         pixel_bytes: Bytes of decoded pictures at which no further request is decoded.
+        header_s: Seconds in which all headers must have arrived.
         body_s: Seconds in which a body must have arrived.
         timeout_s: Longest time in seconds that a request may ask for, and what it gets if it asks
             for none.
@@ -38,6 +39,7 @@ class Limits:
     prompt_chars: int = 4096
     queue_items: int = 1024
     pixel_bytes: int = 1 << 30
+    header_s: float = 10.0
     body_s: float = 30.0
     timeout_s: float = 60.0
 
