@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import os
@@ -12,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +26,6 @@ API_KEY = "a-key-of-the-tests-0123456789"
 EDIT_MODEL = "editreward-mini"
 IMAGE_MODEL = "hp-mini"
 START_S = 300.0
-PROMPT = "change the colour of the four white balls to orange"
 
 
 @dataclass
@@ -38,13 +36,11 @@ class Server:
     log: list[dict[str, Any]] = field(default_factory=list)
     api_key: str | None = None
 
-    def start_reading(self) -> None:
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
+    def read_log(self) -> None:
         assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.log.append(json.loads(line) if line.startswith("{") else {"event": line})
+        with self.process.stderr as lines:
+            for line in lines:
+                self.log.append(json.loads(line) if line.startswith("{") else {"event": line})
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [line for line in list(self.log) if line["event"] == name]
@@ -83,10 +79,8 @@ class Server:
         try:
             yield pid
         finally:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
-            except ProcessLookupError:
-                pass
 
 
 def wait_for(condition: Callable[[], T], timeout_s: float = START_S) -> T:
@@ -113,7 +107,8 @@ def running_server(*arguments: str, api_key: str | None = None) -> Iterator[Serv
         env=environment,
     )
     server = Server(process, api_key=api_key)
-    server.start_reading()
+    reading = threading.Thread(target=server.read_log)
+    reading.start()
     try:
         wait_for(lambda: server.events("ready") or process.poll() is not None)
         assert process.poll() is None, server.log
@@ -121,6 +116,7 @@ def running_server(*arguments: str, api_key: str | None = None) -> Iterator[Serv
     finally:
         process.terminate()
         process.wait(timeout=START_S)
+        reading.join()
 
 
 @pytest.fixture(scope="session")
@@ -132,6 +128,7 @@ def server() -> Iterator[Server]:
         "--max-image-pixels": 250_000,
         "--max-prompt-chars": 100,
         "--max-queue-items": 12,
+        "--max-held-bytes": 2_000_000,
     }
     options = [text for name, value in limits.items() for text in (name, str(value))]
     models = ["--model", EDIT_MODEL, "--model", IMAGE_MODEL]
@@ -153,11 +150,25 @@ def edits(project_dir: Path) -> dict[str, bytes]:
     return {path.stem: path.read_bytes() for path in sorted(folder.glob("*.png"))}
 
 
-def base64_of(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")
+@pytest.fixture(scope="session")
+def start_server() -> Callable[..., AbstractContextManager[Server]]:
+    """Return what starts a server of a test's own: `with start_server("--model", ...)`."""
+    return running_server
 
 
-def png(width: int, height: int, colour: tuple[int, int, int] = (200, 30, 60)) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (width, height), colour).save(buffer, format="PNG")
-    return buffer.getvalue()
+@pytest.fixture(scope="session")
+def until() -> Callable[..., Any]:
+    """Return what waits until a condition holds: `until(lambda: ...)`."""
+    return wait_for
+
+
+@pytest.fixture(scope="session")
+def png() -> Callable[[int, int], bytes]:
+    """Return what makes a PNG of one colour, by width and height."""
+
+    def make(width: int, height: int) -> bytes:
+        buffer = io.BytesIO()
+        Image.new("RGB", (width, height), (200, 30, 60)).save(buffer, format="PNG")
+        return buffer.getvalue()
+
+    return make

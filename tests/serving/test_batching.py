@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from visreward.serving.batching import FairQueue, Job, Part
 
 
-def job(client: str = "a", *, work: tuple[int, ...] = (10,), group: str = "", shared: int = 0) -> Job[str]:
+def job(
+    client: str = "a", *, work: tuple[int, ...] = (10,), group: str = "", shared: int = 0
+) -> Job[str]:
     names = tuple(f"{client}{number}" for number in range(len(work)))
     return Job(client=client, group=group, items=names, item_work=work, shared_work=shared)
 

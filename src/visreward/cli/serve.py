@@ -52,6 +52,9 @@ def serve(  # noqa: PLR0913 - one parameter for each option
     max_queue_items: Annotated[
         int, typer.Option(metavar="N", help="Candidates waiting or scored; then 429.")
     ] = 1024,
+    max_held_bytes: Annotated[
+        int, typer.Option(metavar="N", help="Of all bodies, and again of all decoded images.")
+    ] = 1 << 30,
     timeout_s: Annotated[
         float, typer.Option(metavar="S", help="Longest time of one request.")
     ] = 60.0,
@@ -75,6 +78,7 @@ def serve(  # noqa: PLR0913 - one parameter for each option
         image_pixels=max_image_pixels,
         prompt_chars=max_prompt_chars,
         queue_items=max_queue_items,
+        held_bytes=max_held_bytes,
         timeout_s=timeout_s,
     )
     models = tuple(

@@ -127,12 +127,13 @@ class RewardClient:
             except httpx.TransportError as error:
                 if is_last:
                     raise unreachable(self._settings, error) from error
-                asked_s: float | None = 0.0
+                pause_s = policy.pause_s(attempt)
             else:
                 asked_s = retry_after_s(response)
                 if asked_s is None or is_last:
                     return read_scores(response, on_error=on_error, first=first)
-            time.sleep(policy.pause_s(attempt, asked_s))
+                pause_s = policy.pause_s(attempt, asked_s)
+            time.sleep(pause_s)
         raise AssertionError("the last attempt returns or raises")
 
 
@@ -219,12 +220,13 @@ class AsyncRewardClient:
             except httpx.TransportError as error:
                 if is_last:
                     raise unreachable(self._settings, error) from error
-                asked_s: float | None = 0.0
+                pause_s = policy.pause_s(attempt)
             else:
                 asked_s = retry_after_s(response)
                 if asked_s is None or is_last:
                     return read_scores(response, on_error=on_error, first=first)
-            await asyncio.sleep(policy.pause_s(attempt, asked_s))
+                pause_s = policy.pause_s(attempt, asked_s)
+            await asyncio.sleep(pause_s)
         raise AssertionError("the last attempt returns or raises")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +13,9 @@ from visreward.serving.workers.process import WorkerProcess
 
 MAX_DECODE_S: Final = 20.0
 """A picture of 40 million pixels takes about 2 s; what takes longer is no picture."""
+
+_MAX_TRIES: Final = 2
+"""A process may have died while it idled, for which the next image is not to blame."""
 
 _MODULE: Final = "visreward.serving.workers.decoder"
 
@@ -51,9 +53,9 @@ class DecoderPool:
         self._num_processes = num_processes
         self._max_pixels = max_pixels
         self._metrics = metrics
-        self._idle: asyncio.LifoQueue[WorkerProcess] = asyncio.LifoQueue()
+        self._idle: asyncio.Queue[WorkerProcess] = asyncio.Queue()
         self._all: set[WorkerProcess] = set()
-        self._tasks: set[asyncio.Task[Message | None]] = set()
+        self._tasks: set[asyncio.Task[Message]] = set()
 
     async def start(self) -> None:
         """Start the processes."""
@@ -83,28 +85,35 @@ class DecoderPool:
         exchange.add_done_callback(self._tasks.discard)
         # Who no longer waits must not leave an answer behind for the next image.
         answer = await asyncio.shield(exchange)
-        if answer is None:
-            raise Problem(Code.IMAGE_DECODER_FAILED)
         if "error" in answer:
             raise Problem(Code(answer["error"]))
         return Picture(**answer)
 
     async def _exchange(
         self, worker: WorkerProcess, image: str | bytes, *, is_upright: bool
-    ) -> Message | None:
-        """Return a process's answer, or None if it died or took too long and was replaced."""
-        answer = None
-        with self._metrics.stage_timer("decode"):
-            await worker.send({"image": image, "is_upright": is_upright})
-            with contextlib.suppress(TimeoutError):
-                answer = await asyncio.wait_for(worker.receive(), MAX_DECODE_S)
-        if answer is None:
-            self._all.discard(worker)
-            await worker.stop()
-            self._metrics.decoder_restarts.inc()
-            worker = await self._started()
+    ) -> Message:
+        """Return a process's answer; if it has died, that of another one in its place."""
+        request = {"image": image, "is_upright": is_upright}
+        answer: Message | None = None
+        for _ in range(_MAX_TRIES):
+            try:
+                with self._metrics.stage_timer("decode"):
+                    await worker.send(request)
+                    answer = await asyncio.wait_for(worker.receive(), MAX_DECODE_S)
+            except TimeoutError:
+                worker = await self._replaced(worker)
+                break
+            if answer is not None:
+                break
+            worker = await self._replaced(worker)
         self._idle.put_nowait(worker)
-        return answer
+        return answer or {"error": Code.IMAGE_DECODER_FAILED.value}
+
+    async def _replaced(self, worker: WorkerProcess) -> WorkerProcess:
+        self._all.discard(worker)
+        await worker.stop()
+        self._metrics.decoder_restarts.inc()
+        return await self._started()
 
     async def _started(self) -> WorkerProcess:
         worker = await WorkerProcess.start(_MODULE)

@@ -74,12 +74,12 @@ class Gate:
         try:
             try:
                 self._check(scope, headers)
+                with self._service.body_held(self._claim(headers)):
+                    await self._app(scope, receive, send_named)
             except Problem as problem:
                 self._service.metrics.rejections.labels(problem.code.value).inc()
                 response = error_response(problem, request_id)
                 await response(scope, receive, send_named)
-            else:
-                await self._app(scope, receive, send_named)
         finally:
             self._service.num_open -= 1
             self._account(scope, status, time.perf_counter() - start)
@@ -101,6 +101,14 @@ class Gate:
         if self._service.is_draining:
             raise Problem(Code.SHUTTING_DOWN, retry_after_s=1)
         self._service.check_room(scope["state"]["client"])
+
+    def _claim(self, headers: Headers) -> int:
+        """Return how many bytes a body may take: what it declares, else the limit."""
+        limit = self._service.settings.limits.body_bytes
+        if "transfer-encoding" in headers:
+            return limit
+        declared = headers.get("content-length", "0")
+        return min(int(declared), limit) if declared.isdecimal() else 0
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         # The path of a request that found no route comes from a stranger, and is left out.

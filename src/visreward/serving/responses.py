@@ -35,7 +35,7 @@ def error_response(problem: Problem, request_id: str) -> Response:
     if problem.code is Code.UNAUTHORISED:
         headers["www-authenticate"] = "Bearer"
     return Response(
-        body.model_dump_json(exclude_none=True),
+        body.model_dump_json(),
         CATALOGUE[problem.code].status,
         headers=headers,
         media_type="application/json",

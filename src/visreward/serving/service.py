@@ -72,6 +72,7 @@ class RewardService:
         self._decoding = asyncio.Semaphore(_REQUESTS_PER_DECODER * settings.num_decoders)
         self._num_items: Counter[str] = Counter()
         self._held_bytes = 0
+        self._body_bytes = 0
 
     async def start(self) -> None:
         """Start all processes, and wait until every model has scored its warm-up.
@@ -87,6 +88,21 @@ class RewardService:
         """End all processes."""
         await asyncio.gather(*(host.stop() for host in self.hosts.values()))
         await self._decoders.stop()
+
+    @contextlib.contextmanager
+    def body_held(self, num_bytes: int) -> Iterator[None]:
+        """Count a body for the block.
+
+        Raises:
+            Problem: if there is no room for it.
+        """
+        if self._body_bytes + num_bytes > self.settings.limits.held_bytes:
+            raise Problem(Code.QUEUE_FULL, retry_after_s=1)
+        self._body_bytes += num_bytes
+        try:
+            yield
+        finally:
+            self._body_bytes -= num_bytes
 
     @property
     def is_ready(self) -> bool:
@@ -198,7 +214,7 @@ class RewardService:
 
         try:
             async with self._decoding:
-                while self._held_bytes > self.settings.limits.pixel_bytes:
+                while self._held_bytes > self.settings.limits.held_bytes:
                     await asyncio.sleep(_HELD_POLL_S)
                 images = (*question.sources, *question.candidates)
                 found = await asyncio.gather(*map(decoded, images))

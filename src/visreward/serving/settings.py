@@ -25,7 +25,8 @@ class Limits:
         image_pixels: Width x height of one image, by its header.
         prompt_chars: Characters of a prompt.
         queue_items: Candidates that may wait or be scored at once; one client may have half.
-        pixel_bytes: Bytes of decoded pictures at which no further request is decoded.
+        held_bytes: Bytes of bodies, and as many of decoded pictures, that are held at once: a body
+            beyond it is refused, a request beyond it waits to be decoded.
         header_s: Seconds in which all headers must have arrived.
         body_s: Seconds in which a body must have arrived.
         timeout_s: Longest time in seconds that a request may ask for, and what it gets if it asks
@@ -38,7 +39,7 @@ class Limits:
     image_pixels: int = 40_000_000
     prompt_chars: int = 4096
     queue_items: int = 1024
-    pixel_bytes: int = 1 << 30
+    held_bytes: int = 1 << 30
     header_s: float = 10.0
     body_s: float = 30.0
     timeout_s: float = 60.0
