@@ -40,7 +40,7 @@ def routes(http: httpx.Client) -> list[tuple[str, str]]:
     [
         {},
         {"authorization": "Bearer wrong-wrong-wrong-wrong"},
-        {"authorization": "Bearer "},
+        {"authorization": "Bearer"},
         {"authorization": "Basic YTpi"},
         {"x-api-key": "a-key-of-the-tests-012345678"},
         {"x-api-key": "\u00e9".encode("latin-1").decode("latin-1")},

@@ -93,10 +93,12 @@ def test_take_client_that_waited_gets_no_credit_for_it() -> None:
     assert taken["busy"] >= 9
 
 
-def test_take_cancelled_job_is_dropped() -> None:
-    dead, alive = job("a"), job("b")
-    queue = queue_of(dead, alive)
-    dead.is_cancelled = True
+def test_remove_job_takes_what_is_left_of_it_out() -> None:
+    split, alive, unknown = job("a", work=(60, 60)), job("b"), job("c")
+    queue = queue_of(split, alive)
+    assert names(queue.take(60)) == ["a0"]
+    for each in (split, unknown, split):
+        queue.remove(each)
     assert queue.work == 10
     assert names(queue.take(100)) == ["b0"]
     assert list(queue.jobs()) == []

@@ -70,6 +70,7 @@ def test_async_client_ranks_as_offline(
 ) -> None:
     async def ranked() -> list[visreward.Ranked]:
         async with AsyncRewardClient(settings) as client:
+            assert await client.is_ready()
             return await client.rank(
                 prompt=PROMPT,
                 images=[edits[name] for name in ("half-done", "right", "over-edited")],

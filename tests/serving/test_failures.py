@@ -162,3 +162,13 @@ def test_serve_that_cannot_start_says_why_and_exits_2(arguments: list[str], word
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_server_client_and_decoder_import_no_torch() -> None:
+    code = (
+        "import sys, visreward.serving.run, visreward.serving.client\n"
+        "import visreward.serving.workers.decoder\n"
+        "print({'torch', 'transformers'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "set()\n"

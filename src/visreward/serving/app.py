@@ -31,7 +31,7 @@ from visreward.serving.schemas import (
     checked_items,
     score_body,
 )
-from visreward.serving.service import Answer, Question, RewardService
+from visreward.serving.service import Answer, Question, RewardService, service_of
 
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -60,20 +60,20 @@ async def live() -> Response:
 @router.get("/ready", responses={503: {"description": "A model starts, or the server stops."}})
 async def ready(request: Request) -> Response:
     """Say whether every model has scored its warm-up and new requests are taken."""
-    is_ready = _service(request).is_ready
+    is_ready = service_of(request).is_ready
     return JSONResponse({"ready": is_ready}, status_code=200 if is_ready else 503)
 
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """Return the server's metrics in the Prometheus text format."""
-    return Response(_service(request).metrics.text(), media_type=_METRICS_TYPE)
+    return Response(service_of(request).metrics.text(), media_type=_METRICS_TYPE)
 
 
 @router.get("/v1/models", **documented(ModelsResponse))
 async def models(request: Request) -> Response:
     """List the served models, and what each of them needs."""
-    hosts = _service(request).hosts.values()
+    hosts = service_of(request).hosts.values()
     return body_response(request, ModelsResponse(models=[_model_body(host) for host in hosts]))
 
 
@@ -111,7 +111,7 @@ async def rank(request: Request) -> Response:
 
 
 async def _answer(request: Request) -> Answer:
-    service = _service(request)
+    service = service_of(request)
     asked = await bodies.read_score_request(request, service.settings.limits)
     question = Question(
         model=asked.model,
@@ -122,12 +122,6 @@ async def _answer(request: Request) -> Answer:
         client=request.state.client,
     )
     return await until_disconnected(request, service.score(question))
-
-
-def _service(request: Request) -> RewardService:
-    service = request.app.state.service
-    assert isinstance(service, RewardService)
-    return service
 
 
 def _model_body(host: ModelHost) -> ModelBody:
@@ -151,7 +145,7 @@ def _model_body(host: ModelHost) -> ModelBody:
 
 async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    _service(request).metrics.rejections.labels(error.code.value).inc()
+    service_of(request).metrics.rejections.labels(error.code.value).inc()
     return error_response(error, request.state.request_id)
 
 

@@ -23,7 +23,6 @@ class Job(Generic[T]):
         items: The candidates.
         item_work: Tokens of each candidate with its prompt; as many as items.
         shared_work: Tokens of the source images, which a batch pays once per group.
-        is_cancelled: Whether nobody waits for it any more; it then leaves the queue unscored.
     """
 
     client: str
@@ -31,7 +30,6 @@ class Job(Generic[T]):
     items: tuple[T, ...]
     item_work: tuple[int, ...]
     shared_work: int = 0
-    is_cancelled: bool = False
     num_taken: int = 0
 
     @property
@@ -85,8 +83,16 @@ class FairQueue(Generic[T]):
 
     @property
     def work(self) -> int:
-        """Return the tokens of all candidates that wait and are wanted."""
-        return sum(job.work_left for job in self.jobs() if not job.is_cancelled)
+        """Return the tokens of all candidates that wait."""
+        return sum(job.work_left for job in self.jobs())
+
+    def remove(self, job: Job[T]) -> None:
+        """Take a job out that nobody waits for; what is left of it, if anything is."""
+        lane = self._lanes.get(job.client)
+        if lane is not None and job in lane.jobs:
+            lane.jobs.remove(job)
+            if not lane.jobs:
+                del self._lanes[job.client]
 
     def clear(self) -> list[Job[T]]:
         """Remove and return every job."""
@@ -95,11 +101,7 @@ class FairQueue(Generic[T]):
         return found
 
     def take(self, max_work: int) -> list[Part[T]]:
-        """Remove and return the next batch; empty if nothing waits.
-
-        Cancelled jobs are dropped on the way.
-        """
-        self._drop_cancelled()
+        """Remove and return the next batch; empty if nothing waits."""
         parts: list[Part[T]] = []
         groups: set[str] = set()
         left = max_work
@@ -127,19 +129,10 @@ class FairQueue(Generic[T]):
         return lanes[0].jobs[0] if lanes else None
 
     def _charge(self, job: Job[T], count: int, work: int) -> None:
-        lane = self._lanes[job.client]
-        lane.turn += work
+        self._lanes[job.client].turn += work
         job.num_taken += count
         if not job.num_left:
-            lane.jobs.remove(job)
-        if not lane.jobs:
-            del self._lanes[job.client]
-
-    def _drop_cancelled(self) -> None:
-        for client, lane in list(self._lanes.items()):
-            lane.jobs = deque(job for job in lane.jobs if not job.is_cancelled)
-            if not lane.jobs:
-                del self._lanes[client]
+            self.remove(job)
 
 
 def _fitting(job: Job[T], max_work: int, *, is_first: bool) -> tuple[int, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, Final, TypeVar
 
@@ -25,7 +24,6 @@ MULTIPART: Final = "multipart/form-data"
 
 _FORM_FIELDS: Final = 8
 _FIELD_BYTES: Final = 64 << 10
-_DRAIN_S: Final = 1.0
 
 
 class _InMemoryParser(MultiPartParser):
@@ -43,35 +41,22 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     declared = request.headers.get("content-length", "0")
     chunks: list[bytes] = []
     num_bytes = int(declared) if declared.isdecimal() else 0
-    stream = request.stream()
     try:
         async with asyncio.timeout(limits.body_s):
             if num_bytes <= limits.body_bytes:
                 num_bytes = 0
-                async for chunk in stream:
+                async for chunk in request.stream():
                     num_bytes += len(chunk)
                     if num_bytes > limits.body_bytes:
                         break
                     chunks.append(chunk)
             if num_bytes > limits.body_bytes:
-                chunks.clear()
-                await _drain(stream, limits.body_bytes)
                 raise Problem(Code.BODY_TOO_LARGE)
     except TimeoutError:
         raise Problem(Code.BODY_TOO_SLOW) from None
     except ClientDisconnect:
         raise Problem(Code.CANCELLED) from None
     return b"".join(chunks)
-
-
-async def _drain(stream: AsyncIterator[bytes], num_bytes: int) -> None:
-    """Throw away some more of a body, for a client that reads the answer only afterwards."""
-    with contextlib.suppress(TimeoutError, ClientDisconnect):
-        async with asyncio.timeout(_DRAIN_S):
-            async for chunk in stream:
-                num_bytes -= len(chunk)
-                if num_bytes < 0:
-                    return
 
 
 def content_type(request: Request) -> str:

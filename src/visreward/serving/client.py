@@ -43,7 +43,7 @@ class RewardClient:
         self._http = httpx.Client(
             base_url=self._settings.url,
             headers=self._settings.headers(),
-            timeout=self._settings.timeout_s,
+            timeout=self._settings.http_timeout_s,
         )
 
     def __enter__(self) -> Self:
@@ -152,7 +152,7 @@ class AsyncRewardClient:
         self._http = httpx.AsyncClient(
             base_url=self._settings.url,
             headers=self._settings.headers(),
-            timeout=self._settings.timeout_s,
+            timeout=self._settings.http_timeout_s,
         )
         self._slots = asyncio.Semaphore(_CONNECTIONS)
 
@@ -172,6 +172,15 @@ class AsyncRewardClient:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+    async def is_ready(self) -> bool:
+        """Return whether the server is there and its models score."""
+        import httpx
+
+        try:
+            return (await self._http.get("/ready")).status_code == 200
+        except httpx.TransportError:
+            return False
 
     async def score(
         self,

@@ -23,6 +23,7 @@ OnError: TypeAlias = Literal["raise", "nan"]
 MSGPACK: Final = "application/msgpack"
 SCORE_PATH: Final = "/v1/score"
 
+_GRACE_S: Final = 5.0
 _RETRIED_STATUSES: Final = frozenset({408, 429, 503, 504})
 
 
@@ -75,6 +76,11 @@ class ClientSettings:
     timeout_s: float = 60.0
     images_per_request: int = 32
     retry: RetryPolicy = RetryPolicy()
+
+    @property
+    def http_timeout_s(self) -> float:
+        """Return how long to wait for an answer: a little longer than the server may take."""
+        return self.timeout_s + _GRACE_S
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every request."""

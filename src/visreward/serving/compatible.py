@@ -24,7 +24,7 @@ from visreward.serving.openapi import documented
 from visreward.serving.problems import Code, Problem
 from visreward.serving.responses import body_response
 from visreward.serving.schemas import ErrorBody, checked_items, error_body
-from visreward.serving.service import Question, RewardService
+from visreward.serving.service import Question, RewardService, service_of
 
 router = APIRouter()
 
@@ -148,7 +148,7 @@ class UniRLResponse(ForeignSchema):
 @router.post("/rerank", **documented(RerankResponse, takes=RerankRequest, is_json=True))
 async def rerank(request: Request) -> Response:
     """Rank candidates in the shape of vLLM and Cohere."""
-    service = _service(request)
+    service = service_of(request)
     asked = await read_model(request, RerankRequest, service.settings.limits)
     query = asked.query
     question = Question(
@@ -179,7 +179,7 @@ async def rerank(request: Request) -> Response:
 @router.post("/score", **documented(UniRLResponse, takes=UniRLRequest, is_json=True))
 async def score(request: Request) -> Response:
     """Score items in the shape of UniRL."""
-    service = _service(request)
+    service = service_of(request)
     asked = await read_model(request, UniRLRequest, service.settings.limits)
     pairs = [(item, name) for item in asked.requests for name in item.required_rewards]
     if len(pairs) > service.settings.limits.images:
@@ -200,7 +200,7 @@ async def score(request: Request) -> Response:
 @router.get("/health")
 async def health(request: Request) -> Response:
     """Say in UniRL's shape whether the models score."""
-    is_ready = _service(request).is_ready
+    is_ready = service_of(request).is_ready
     return JSONResponse(
         {"status": "ok" if is_ready else "starting"}, status_code=200 if is_ready else 503
     )
@@ -209,7 +209,7 @@ async def health(request: Request) -> Response:
 @router.get("/rewards")
 async def rewards(request: Request) -> Response:
     """List the names that `required_rewards` may hold."""
-    return JSONResponse({"rewards": list(_service(request).hosts)})
+    return JSONResponse({"rewards": list(service_of(request).hosts)})
 
 
 async def _gathered(
@@ -272,9 +272,3 @@ def _document_image(document: str | Content, place: int) -> str:
 
 def _sentence(code: Code) -> str:
     return f"{code.value}: {error_body(code).message}"
-
-
-def _service(request: Request) -> RewardService:
-    service = request.app.state.service
-    assert isinstance(service, RewardService)
-    return service

@@ -64,6 +64,7 @@ class ModelHost:
         self._wake = asyncio.Event()
         self._first_start: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.get_running_loop().create_task(self._supervise())
+        self._task.add_done_callback(self._supervisor_ended)
 
     async def started(self) -> None:
         """Wait for the first start.
@@ -110,7 +111,7 @@ class ModelHost:
 
     def drop(self, job: Job[Candidate]) -> None:
         """Forget a job that nobody waits for; what is not yet in the model will never be."""
-        job.is_cancelled = True
+        self._queue.remove(job)
         self._tickets.pop(job, None)
 
     def wait_s(self) -> int:
@@ -126,17 +127,27 @@ class ModelHost:
                 ran = await self._run(worker)
             finally:
                 self.pid = None
+                if self.hello is not None:
+                    self._set_state("restarting")
                 await worker.stop()
             if self.hello is None:
                 if not self._first_start.done():
                     self._first_start.set_exception(_died(self.setup.name))
                 return
-            self._set_state("restarting")
             self._fail_all(Code.MODEL_RESTARTED)
             self._metrics.model_restarts.labels(self.setup.name).inc()
             logger.error("model process ended", extra={"model": self.setup.name})
             backoff_s = 0.0 if ran else min(_MAX_BACKOFF_S, max(0.5, 2 * backoff_s))
             await asyncio.sleep(backoff_s)
+
+    def _supervisor_ended(self, task: asyncio.Task[None]) -> None:
+        """Take the model off, where supervision ended in a way that was not foreseen."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("supervision ended", exc_info=error, extra={"model": self.setup.name})
+            self._set_state("stopped")
+            self._fail_all(Code.INTERNAL_ERROR)
+            if not self._first_start.done():
+                self._first_start.set_exception(error)
 
     async def _run(self, worker: WorkerProcess) -> bool:
         """Run one process to its end; return whether it became ready."""

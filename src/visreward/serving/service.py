@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from starlette.requests import Request
+
 from visreward.core.images import UPRIGHT
 from visreward.models.facts import ModelFacts
 from visreward.serving.batching import Job
@@ -238,6 +240,13 @@ class RewardService:
                 self.metrics.item_errors.labels(outcome.value).inc()
             else:
                 self.metrics.items.labels(model).inc()
+
+
+def service_of(request: Request) -> RewardService:
+    """Return the service that a request came to."""
+    service = request.app.state.service
+    assert isinstance(service, RewardService)
+    return service
 
 
 def _job(

@@ -28,6 +28,7 @@ FORMATS: Final = ("JPEG", "PNG", "WebP")
 
 _BYTES_PER_PIXEL: Final = 24
 _OTHER_BYTES: Final = 1 << 30
+_PLACES: Final = ("file:", "/", "./", "../", "~")
 _ANY_PIXELS: Final = sys.maxsize
 
 
@@ -74,18 +75,12 @@ def _from_base64(text: str) -> bytes:
         head, _, text = text.partition(",")
         if not head.endswith(";base64"):
             raise _RefusedError(Code.IMAGE_NOT_BASE64)
-    elif _is_place(text):
-        raise _RefusedError(Code.URL_NOT_ALLOWED)
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise _RefusedError(Code.IMAGE_NOT_BASE64) from None
-
-
-def _is_place(text: str) -> bool:
-    """Return whether text is a URL or a path; a JPEG in base64 starts with "/9j/"."""
-    is_path = text.startswith(("file:", "/", "./", "../", "~")) and not text.startswith("/9j/")
-    return is_path or "://" in text[:64]
+        is_place = "://" in text[:64] or text.startswith(_PLACES)
+        code = Code.URL_NOT_ALLOWED if is_place else Code.IMAGE_NOT_BASE64
+        raise _RefusedError(code) from None
 
 
 def main() -> None:
