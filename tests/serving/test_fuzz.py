@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.serving.conftest import Server
 
 OVER_HTTP = settings(
-    max_examples=150,
+    max_examples=80,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
