@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Coroutine
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -28,7 +28,10 @@ from visreward.serving.service import Question, RewardService, service_of
 
 router = APIRouter()
 
-UNIRL_DIMENSIONS = {"instruction_following": "edit_following", "visual_quality": "edit_quality"}
+UNIRL_DIMENSIONS: Final = {
+    "instruction_following": "edit_following",
+    "visual_quality": "edit_quality",
+}
 """UniRL's names of our dimensions."""
 
 
