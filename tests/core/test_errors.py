@@ -26,6 +26,7 @@ BUILTIN_PARENTS: dict[str, type[Exception]] = {
     "JudgeError": RuntimeError,
     "BudgetError": RuntimeError,
     "StoppedError": InterruptedError,
+    "RewardServerError": ConnectionError,
     "MissingExtraError": ImportError,
 }
 

@@ -16,6 +16,7 @@ VisrewardError
 ├── JudgeError (RuntimeError)            a judge's endpoint cannot be used any more
 │   └── BudgetError                      a judge has spent what it may
 ├── StoppedError (InterruptedError)      a signal asked a run to stop, and it saved its state
+├── RewardServerError (ConnectionError)  a reward server refused, failed or did not answer
 └── MissingExtraError (ImportError)      an optional package is not installed
 
 Every message has three parts: what was wrong, the value seen, what to do next.
@@ -99,6 +100,20 @@ class StoppedError(VisrewardError, InterruptedError):
 
     The exit status is the signal's number plus 128, as shells and schedulers know it.
     """
+
+
+class RewardServerError(VisrewardError, ConnectionError):
+    """A reward server refused a request, failed at it, or did not answer.
+
+    Attributes:
+        code: Of the server's catalogue, or None where it gave none.
+        status: HTTP status of a request that failed as a whole, or None.
+    """
+
+    def __init__(self, *args: object, code: str | None = None, status: int | None = None) -> None:
+        super().__init__(*args)
+        self.code = code
+        self.status = status
 
 
 class MissingExtraError(VisrewardError, ImportError):

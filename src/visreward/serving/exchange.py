@@ -1,0 +1,117 @@
+"""What goes between the server and a model's process, and who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+from visreward.core.types import DimensionScore, Score
+from visreward.models.facts import ModelFacts
+from visreward.serving.batching import Job, Part
+from visreward.serving.decoding import Picture
+from visreward.serving.problems import Code
+from visreward.serving.workers.frames import Message
+from visreward.serving.workers.work import WorkFacts
+
+Outcome: TypeAlias = Score | Code
+"""What becomes of one candidate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One candidate, decoded, with what it shares with others."""
+
+    prompt: str
+    picture: Picture
+    sources: tuple[Picture, ...]
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Ticket:
+    """A job in the queue, and what its request waits for.
+
+    Attributes:
+        outcomes: A score or a code for each candidate, in order; None until it is known.
+        done: Set when all are known, or with the problem of the whole.
+    """
+
+    job: Job[Candidate]
+    outcomes: list[Outcome | None]
+    done: asyncio.Future[None]
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """What a model's process says about its model."""
+
+    facts: ModelFacts
+    kind: str
+    work: WorkFacts
+    warm_up: float
+
+
+def batch_message(parts: list[Part[Candidate]]) -> Message:
+    """Return a batch as the model's process takes it, each distinct picture once."""
+    places: dict[str, int] = {}
+    images: list[Message] = []
+
+    def place(picture: Picture) -> int:
+        if picture.key not in places:
+            places[picture.key] = len(images)
+            images.append(asdict(picture))
+        return places[picture.key]
+
+    items = [
+        {
+            "prompt": item.prompt,
+            "image": place(item.picture),
+            "sources": [place(source) for source in item.sources],
+        }
+        for part in parts
+        for item in part.job.items[part.start : part.stop]
+    ]
+    return {"images": images, "items": items}
+
+
+def batch_tokens(parts: list[Part[Candidate]]) -> int:
+    """Return a batch's tokens, the source images of each group once."""
+    groups = {part.job.group or id(part.job): part.job.shared_work for part in parts}
+    items = sum(sum(part.job.item_work[part.start : part.stop]) for part in parts)
+    return items + sum(groups.values())
+
+
+def read_hello(message: Message) -> Hello:
+    """Return what a process says when it is ready."""
+    facts = message["facts"]
+    return Hello(
+        facts=ModelFacts(
+            **{
+                **facts,
+                "dimensions": tuple(facts["dimensions"]),
+                "score_range": tuple(facts["score_range"]),
+            }
+        ),
+        kind=message["kind"],
+        work=WorkFacts(**message["work"]),
+        warm_up=message["warm_up"],
+    )
+
+
+def read_outcome(result: Mapping[str, Any], facts: ModelFacts) -> Outcome:  # plain values
+    """Return one item's outcome."""
+    if "error" in result:
+        return Code(result["error"])
+    return Score(
+        value=result["value"],
+        sigma=result["sigma"],
+        dimensions={
+            name: DimensionScore(mu=mu, sigma=sigma)
+            for name, (mu, sigma) in result["dimensions"].items()
+        },
+        model=facts.name,
+        revision=facts.revision,
+        notes=tuple(result["notes"]),
+    )

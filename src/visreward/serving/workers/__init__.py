@@ -1,0 +1,1 @@
+"""The server's child processes, and how it talks to them."""

@@ -1,0 +1,77 @@
+"""The child process that holds one model: batches of pictures in, scores out.
+
+A thread reads requests and starts preparing their pictures, while the main thread computes.
+"""
+
+from __future__ import annotations
+
+import queue
+import signal
+import socket
+import sys
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from visreward.core.errors import VisrewardError
+from visreward.serving.workers.frames import Message, receive, send
+
+if TYPE_CHECKING:
+    from visreward.serving.workers.scorer import OpenBatch, Scorer
+
+
+def main() -> None:
+    """Load the model, say hello, and answer requests until the connection ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    setup = receive(connection)
+    if setup is None:
+        return
+    try:
+        scorer, hello = _started(setup)
+    except VisrewardError as error:
+        # This text is for whoever runs the server; it goes into no response.
+        send(connection, {"failure": str(error)})
+        return
+    send(connection, hello)
+    _serve(connection, scorer)
+
+
+def _started(setup: Message) -> tuple[Scorer, Message]:
+    from visreward.models.loading import load_model
+    from visreward.serving.workers.scorer import Scorer
+
+    model = load_model(
+        setup["name"],
+        device=setup["device"],
+        dtype=setup["dtype"],
+        batch_invariant=setup["batch_invariant"],
+        attention=setup["attention"],
+    )
+    scorer = Scorer(model)
+    return scorer, scorer.hello()
+
+
+def _serve(connection: socket.socket, scorer: Scorer) -> None:
+    from visreward.serving.workers.scorer import vision_cache_counts
+
+    waiting: queue.SimpleQueue[tuple[int, OpenBatch] | None] = queue.SimpleQueue()
+
+    def read_ahead() -> None:
+        while (request := receive(connection)) is not None:
+            waiting.put((request["id"], scorer.open_batch(request)))
+        waiting.put(None)
+
+    Thread(target=read_ahead, name="read-ahead", daemon=True).start()
+    while (next_up := waiting.get()) is not None:
+        number, batch = next_up
+        answer = scorer.answer(batch)
+        hits, misses = vision_cache_counts(scorer.model)
+        try:
+            send(connection, {"id": number, **answer, "cache_hits": hits, "cache_misses": misses})
+        except ConnectionError:
+            return
+
+
+if __name__ == "__main__":
+    main()
