@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,19 +121,6 @@ def test_audit_json_holds_all_but_the_pictures(result: AuditResult) -> None:
     case = values["probes"][0]["finding"]["cases"][0]
     assert case["pictures"][0] == {"label": "as it is", "score": 0.5}
     assert values["failures"] == ({"name": EVIL, "reason": "It is torn."},)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Start a headless Chromium, or skip where there is none."""
-    binary = shutil.which("chromium") or shutil.which("chromium-browser")
-    if binary is None:
-        pytest.skip("Chromium is not installed")
-    playwright: Any = pytest.importorskip("playwright.sync_api", reason="playwright is missing")
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=binary, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.mark.parametrize("width", [1280, 360])

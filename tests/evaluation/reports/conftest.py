@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ from visreward.evaluation.metrics.intervals import Estimate, cluster_interval
 from visreward.evaluation.metrics.pairs import accuracy_with_ties, accuracy_without_ties
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    pass
 
 NUM_GROUPS = 24
 SIZE = 96
@@ -142,16 +141,3 @@ def _metric(name: str, variant: str, found: Estimate) -> MetricValue:
     return MetricValue(
         name=name, filter=variant, value=found.value, low=found.low, high=found.high, num=found.num
     )
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Start a headless Chromium, or skip where there is none."""
-    binary = shutil.which("chromium") or shutil.which("chromium-browser")
-    if binary is None:
-        pytest.skip("Chromium is not installed")
-    playwright: Any = pytest.importorskip("playwright.sync_api", reason="playwright is missing")
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=binary, args=["--no-sandbox"])
-        yield running
-        running.close()

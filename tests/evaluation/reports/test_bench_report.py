@@ -195,7 +195,10 @@ def test_bench_report_ties_are_counted_by_people_and_model(tmp_path: Path) -> No
 
 
 def odd_groups() -> dict[str, list[GroupResult]]:
-    verdict = PairVerdict(first=1, second=0, outcomes=("first", None), errors=("torn",))
+    verdicts = (
+        PairVerdict(first=1, second=0, outcomes=("first", "first")),
+        PairVerdict(first=0, second=2, outcomes=("first", None), errors=("torn",)),
+    )
     alone = [
         replace(
             group(n, (float(n % 5),), (1,)),
@@ -209,7 +212,7 @@ def odd_groups() -> dict[str, list[GroupResult]]:
         "constant scores": [group(n, (1.0, 1.0), (1, 2)) for n in range(60)],
         "all ties": [group(n, (n / 7, 1.0), (1, 1)) for n in range(60)],
         "always right": [group(n, (2.0 + n, 1.0), (1, 2)) for n in range(60)],
-        "verdicts": [group(n, (None, None), (1, 2), verdicts=(verdict,)) for n in range(60)],
+        "verdicts": [group(n, (None,) * 3, (1, 2, 3), verdicts=verdicts) for n in range(60)],
         "scored alone": alone,
         "many candidates": [group(0, tuple(map(float, range(40))), tuple(range(1, 41)))],
     }
@@ -225,7 +228,7 @@ def test_bench_report_odd_answers_make_a_page(tmp_path: Path, name: str) -> None
         "constant scores": "Accuracy by margin",
         "all ties": "people A = B",
         "always right": "Best agreement",
-        "verdicts": "B > A, then B ? A",
+        "verdicts": "B > A, then B > A; A > C, then A ? C",
         "scored alone": "Scores beside people's",
         "many candidates": "32 more candidates are not shown",
     }
