@@ -11,12 +11,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from visreward.core.preference import expected_sigmoid
+from visreward.core.preference import Calibration
+from visreward.evaluation.calibration import read_chance
 
 Array = NDArray[np.float64]
 NUM_BINS: Final = 10
-MOST_DEVIATION: Final = 100.0
-"""A wider spread of the difference says no more: the probability is that of its sign."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +74,7 @@ def doubt_figures(pairs: ScoredPairs, *, noise: float) -> dict[str, float]:
     gap, deviation = pairs.gap[is_clear], pairs.deviation[is_clear]
     sign = np.sign(pairs.overall[is_clear])
     is_right = gap * sign > 0
-    sure = expected_sigmoid(abs(gap), np.minimum(deviation, MOST_DEVIATION))
+    sure = read_chance(abs(gap), deviation, Calibration())
     chance = np.where(is_right, sure, 1 - sure)
     right = is_right.astype(np.float64)
     figures = {

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from experiments.figures import MOST_DEVIATION, doubt_figures, order_figures
+from experiments.figures import doubt_figures, order_figures
 from experiments.held_out import scored_pairs, scored_rows
-from visreward.core.preference import expected_sigmoid
+from visreward.core.preference import Calibration
 from visreward.core.whole_files import whole_file
+from visreward.evaluation.calibration import read_chance
 from visreward.training.config import TrainConfig
 from visreward.training.recipe import parse_config, read_recipe, with_overrides
 from visreward.training.run import train
@@ -190,9 +191,10 @@ def _agreements(model: Path, file: Path) -> dict[str, float]:
     for each in scored_rows(model, file):
         pairs = scored_pairs([each])
         is_clear = pairs.overall != 0
-        chance = expected_sigmoid(
+        chance = read_chance(
             (pairs.gap * np.sign(pairs.overall))[is_clear],
-            np.minimum(pairs.deviation[is_clear], MOST_DEVIATION),
+            pairs.deviation[is_clear],
+            Calibration(),
         )
         source = each.row.sources[0]
         assert isinstance(source, Path)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ class TroubledModel(RewardModel):
             raise PromptError("Too long.")
         if len(samples) > self.max_batch or any(each.prompt == "too big" for each in samples):
             raise torch.OutOfMemoryError("No room.")
-        values = [float(sample.image.getpixel((0, 0))[0]) for sample in samples]  # type: ignore[index]
+        values = [float(np.asarray(sample.image)[0, 0, 0]) for sample in samples]
         holes = [float("nan") if sample.prompt == "nan" else 0.0 for sample in samples]
         return torch.tensor(values) + torch.tensor(holes)
 

@@ -48,7 +48,7 @@ class JudgedImage:
     @property
     def source(self) -> ImageSource:
         """Return the image as models take it: a path or bytes."""
-        return _readable(self.image)
+        return readable(self.image)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ class PreferenceRow:
                 prompt=self.prompt,
                 chosen=chosen.source,
                 rejected=rejected.source,
-                source_image=self._source_image(),
+                source_image=self.source_image,
                 votes=(chosen.votes or 0, rejected.votes or 0) if is_voted else None,
                 confidence=self.confidence,
                 id=self.id if len(self.images) == 2 else f"{self.id}/{place}-{other_place}",
@@ -115,12 +115,14 @@ class PreferenceRow:
             prompt=self.prompt,
             images=tuple(image.source for image in self.images),
             ranks=ranks,
-            source_image=self._source_image(),
+            source_image=self.source_image,
             id=self.id,
         )
 
-    def _source_image(self) -> SourceImages | None:
-        sources = tuple(_readable(source) for source in self.sources)
+    @property
+    def source_image(self) -> SourceImages | None:
+        """Return the images before an edit as models take them: one, several, or None."""
+        sources = tuple(readable(source) for source in self.sources)
         return sources[0] if len(sources) == 1 else sources or None
 
 
@@ -134,5 +136,6 @@ def soft_label(pair: PreferencePair) -> float | None:
     return pair.votes[0] / sum(pair.votes)
 
 
-def _readable(image: Path | ImageBytes) -> ImageSource:
+def readable(image: Path | ImageBytes) -> ImageSource:
+    """Return an image as models take it: a path or bytes."""
     return image.data if isinstance(image, ImageBytes) else image

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from visreward.core.errors import DataError, missing_extra
 from visreward.core.preference import Calibration, expected_sigmoid
@@ -94,8 +94,23 @@ def _reading(logs: NDArray[np.float64]) -> Calibration:
     return Calibration(scale=scales[0], sigma_scale=scales[1] if len(scales) > 1 else 1.0)
 
 
-def _loss(margin: NDArray[np.float64], sigma: NDArray[np.float64], reading: Calibration) -> float:
-    chance = expected_sigmoid(
-        reading.scale * margin, np.minimum(reading.scale * reading.sigma_scale * sigma, _MOST)
+def read_chance(margin: ArrayLike, sigma: ArrayLike, reading: Calibration) -> NDArray[np.float64]:
+    """Return how likely the first of each pair is better: E[sigmoid(scale (m + sigma_scale s u))].
+
+    Args:
+        margin: (M,) differences of mu.
+        sigma: (M,) deviations of those differences, 0 where the model has none.
+        reading: How to read them.
+
+    Returns:
+        (M,) probabilities; deterministic.
+    """
+    deviation = reading.scale * reading.sigma_scale * np.asarray(sigma, dtype=np.float64)
+    return expected_sigmoid(
+        reading.scale * np.asarray(margin, dtype=np.float64), np.minimum(deviation, _MOST)
     )
+
+
+def _loss(margin: NDArray[np.float64], sigma: NDArray[np.float64], reading: Calibration) -> float:
+    chance = read_chance(margin, sigma, reading)
     return float(-np.log(np.clip(chance, 1e-12, 1)).mean())

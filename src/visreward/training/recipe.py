@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from visreward.core.errors import UnknownNameError, UsageError
-from visreward.core.strict import Strict
+from visreward.core.strict import Strict, section_keys
 from visreward.training.config import TrainConfig
 from visreward.training.options.objective_config import (
     ContrastiveConfig,
@@ -134,8 +134,6 @@ def _problem(detail: ErrorDetails, values: dict[str, Any]) -> str:  # YAML value
 
 def _known_keys(sections: list[str], values: dict[str, Any]) -> list[str]:
     """Return the keys that a section knows."""
-    if not sections:
-        return sorted(TrainConfig.model_fields)
     if sections == ["objective"]:
         chosen = values.get("objective", {}).get("name")
         models: dict[str, type[Strict]] = {
@@ -146,10 +144,4 @@ def _known_keys(sections: list[str], values: dict[str, Any]) -> list[str]:
             "distillation": DistillationConfig,
         }
         return sorted(models[chosen].model_fields)
-    section: type[BaseModel] = TrainConfig
-    for part in sections:
-        annotation = section.model_fields[part].annotation
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        found = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        section = found[0]
-    return sorted(section.model_fields)
+    return section_keys(TrainConfig, sections)

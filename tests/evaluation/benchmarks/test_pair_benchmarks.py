@@ -137,7 +137,10 @@ def test_strict_order_equals_brute_force_over_all_pairs(
     assert main.value == pytest.approx(np.mean(right), abs=1e-12)
     assert main.low is not None
     assert main.high is not None
-    assert main.low < main.value < main.high  # type: ignore[operator]
+    assert main.low is not None
+    assert main.value is not None
+    assert main.high is not None
+    assert main.low < main.value < main.high
     assert metrics["equal_scores", "none"].value == pytest.approx(equal / len(right), abs=1e-12)
 
 

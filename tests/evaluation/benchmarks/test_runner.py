@@ -209,7 +209,7 @@ def counting_engine(model: RewardModel, scored: list[str]) -> ScoringEngine:
         scored.extend(sample.prompt for sample in samples)
         return forward(samples)
 
-    model.preprocess = noted  # type: ignore[method-assign]
+    model.preprocess = noted  # type: ignore[method-assign]  # of this model alone
     return ScoringEngine(model, batch_size=4, num_workers=2)
 
 
@@ -291,7 +291,7 @@ def test_engine_scorer_draws_groups_only_as_they_are_needed(
 def test_engine_scorer_missing_and_not_finite_are_named(
     likes_detail: RewardModel, pictures: list[Path], tmp_path: Path
 ) -> None:
-    class Infinite(type(likes_detail)):  # type: ignore[misc]
+    class Infinite(type(likes_detail)):  # type: ignore[misc]  # the fixture's own class
         def forward(self, batch: torch.Tensor) -> RewardOutput:
             found = super().forward(batch)
             return RewardOutput(mu=found.mu / (batch[:, 1] - 3), dimensions=batch)

@@ -75,7 +75,6 @@ class Examination:
         seed: int = 0,
         batch_size: int = 16,
         reload: Reload | None = None,
-        on_progress: Callable[[int], None] | None = None,
     ) -> None:
         self.model = model
         self.audited = audited
@@ -85,7 +84,6 @@ class Examination:
             failure.name: failure for failure in audited.failures
         }
         self._engine = ScoringEngine(model, batch_size=batch_size)
-        self._on_progress = on_progress
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -119,8 +117,6 @@ class Examination:
                 else:
                     value = item.score.value
                     column.append(value if name == OVERALL else item.score.dimensions[name].mu)
-            if self._on_progress is not None:
-                self._on_progress(1)
         return {name: np.array(column, dtype=np.float64) for name, column in columns.items()}
 
     @cached_property

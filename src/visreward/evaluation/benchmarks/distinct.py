@@ -85,12 +85,11 @@ class GroupStream:
         """Yield each distinct sample of the groups once, in the order of first sight."""
         for group in self.groups():
             row = group.row
-            sources = tuple(_readable(source) for source in row.sources)
             for place, image in enumerate(row.images):
                 sample = Sample(
                     prompt=row.prompt,
                     image=image.source,
-                    source_image=sources[0] if len(sources) == 1 else sources or None,
+                    source_image=row.source_image,
                     id=_sample_id(group, place),
                 )
                 key = sample_key(sample)
@@ -107,10 +106,6 @@ class GroupStream:
             stop = start + len(result.candidates)
             yield result, self._indices[start:stop].tolist()
             start = stop
-
-
-def _readable(image: Path | ImageBytes) -> ImageSource:
-    return image.data if isinstance(image, ImageBytes) else image
 
 
 def _sample_id(group: BenchGroup, place: int) -> str:

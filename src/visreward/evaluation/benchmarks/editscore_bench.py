@@ -14,7 +14,6 @@ from visreward.evaluation.benchmarks.base import BenchData, Benchmark, Evaluatio
 from visreward.evaluation.benchmarks.layouts import read_layout
 from visreward.evaluation.benchmarks.pair_metrics import (
     mean_by_group,
-    metric,
     ordered_pairs,
     strict_order,
 )
@@ -56,7 +55,9 @@ class EditScoreBench(Benchmark):
         for name in reversed(JUDGED_ON):
             own = judged_on == name
             metrics.append(
-                metric("accuracy_by_task", _by_task(table.where(own), tasks[own]), variant=name)
+                MetricValue.of(
+                    "accuracy_by_task", _by_task(table.where(own), tasks[own]), variant=name
+                )
             )
             metrics.append(ordered_pairs(table.where(own), variant=name))
         for category in sorted({each for each in categories if each}):

@@ -19,9 +19,9 @@ import hashlib
 import json
 import os
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, overload
+from typing import Any, Final
 
 from visreward.core.errors import DataError
 from visreward.core.whole_files import whole_file
@@ -29,6 +29,7 @@ from visreward.data.base import ProblemLog
 from visreward.data.preferences import ImageBytes, JudgedImage, PreferenceRow
 from visreward.data.row import Row
 from visreward.evaluation.benchmarks.base import BenchData
+from visreward.evaluation.benchmarks.lazy_groups import LazyGroups
 from visreward.evaluation.benchmarks.records import BenchGroup
 
 SUFFIX: Final = ".jsonl"
@@ -83,7 +84,7 @@ def read_groups(path: Path, *, images: Path | None = None) -> BenchData:
     return BenchData(groups=groups, problems=found)
 
 
-class _FileGroups(Sequence[BenchGroup]):
+class _FileGroups(LazyGroups):
     def __init__(
         self, path: Path, *, offsets: array[int], numbers: array[int], folder: Path
     ) -> None:
@@ -92,20 +93,11 @@ class _FileGroups(Sequence[BenchGroup]):
     def __len__(self) -> int:
         return len(self._offsets)
 
-    @overload
-    def __getitem__(self, index: int) -> BenchGroup: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[BenchGroup]: ...
-
-    def __getitem__(self, index: int | slice) -> BenchGroup | list[BenchGroup]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        offset, number = self._offsets[index], self._numbers[index]
+    def group(self, number: int) -> BenchGroup:
         with self._path.open("rb") as stream:
-            stream.seek(offset)
+            stream.seek(self._offsets[number])
             line = stream.readline()
-        return _group(line, file=self._path, number=number, folder=self._folder)
+        return _group(line, file=self._path, number=self._numbers[number], folder=self._folder)
 
 
 def _group(line: bytes, *, file: Path, number: int, folder: Path) -> BenchGroup:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Sequence
-from typing import overload
 
 from visreward.data.base import ProblemLog
 from visreward.data.preference_table import PreferenceTable
 from visreward.data.preferences import PreferenceRow
 from visreward.evaluation.benchmarks.base import BenchData
+from visreward.evaluation.benchmarks.lazy_groups import LazyGroups
 from visreward.evaluation.benchmarks.records import BenchGroup
 
 RowText = Callable[[PreferenceRow], str]
@@ -54,7 +54,7 @@ def table_data(
     return BenchData(groups=groups, problems=problems.problems())
 
 
-class RowGroups(Sequence[BenchGroup]):
+class RowGroups(LazyGroups):
     """Rows as groups; each is made when it is asked for."""
 
     def __init__(
@@ -80,26 +80,17 @@ class RowGroups(Sequence[BenchGroup]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, index: int) -> BenchGroup: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[BenchGroup]: ...
-
-    def __getitem__(self, index: int | slice) -> BenchGroup | list[BenchGroup]:
-        """Return a group, or a list of them for a slice.
+    def group(self, number: int) -> BenchGroup:
+        """Return a group.
 
         Raises:
             DataError: if a table that holds its images lacks one of them.
-            IndexError: if there is no such group.
         """
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        row = self._rows[self._places[index]]
+        row = self._rows[self._places[number]]
         return BenchGroup(row=row, category=self._category(row), cluster=self._cluster(row))
 
 
-class JoinedGroups(Sequence[BenchGroup]):
+class JoinedGroups(LazyGroups):
     """Groups of several sources one after another, such as the splits of a data set."""
 
     def __init__(self, parts: Sequence[Sequence[BenchGroup]]) -> None:
@@ -112,18 +103,7 @@ class JoinedGroups(Sequence[BenchGroup]):
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    @overload
-    def __getitem__(self, index: int) -> BenchGroup: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[BenchGroup]: ...
-
-    def __getitem__(self, index: int | slice) -> BenchGroup | list[BenchGroup]:
-        """Return a group, or a list of them for a slice."""
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        number = index + len(self) if index < 0 else index
-        if not 0 <= number < len(self):
-            raise IndexError(f"Group {index} of {len(self)} groups.")
+    def group(self, number: int) -> BenchGroup:
+        """Return a group of the part that it is in."""
         part = bisect.bisect_right(self._ends, number)
         return self._parts[part][number - (self._ends[part - 1] if part else 0)]

@@ -21,7 +21,7 @@ from visreward.evaluation.benchmarks.base import BenchData, Benchmark, Evaluatio
 from visreward.evaluation.benchmarks.group_files import is_group_file, read_groups
 from visreward.evaluation.benchmarks.groups import JoinedGroups, table_data
 from visreward.evaluation.benchmarks.layouts import require_path
-from visreward.evaluation.benchmarks.pair_metrics import mean_by_group, metric, share
+from visreward.evaluation.benchmarks.pair_metrics import mean_by_group, share
 from visreward.evaluation.benchmarks.pairs import PairTable, pair_table
 from visreward.evaluation.benchmarks.published import published_rows
 from visreward.evaluation.benchmarks.records import GroupResult, Outcome
@@ -67,12 +67,14 @@ class MMRB2(Benchmark):
         table = pair_table(results)
         pairs, said = _answers(table, results)
         right, clusters = said == table.labels[pairs], table.clusters[pairs]
-        metrics = [metric("accuracy", share(right, clusters))]
+        metrics = [MetricValue.of("accuracy", share(right, clusters))]
         if table.has_verdicts:
             metrics += _of_judges(table, pairs, said)
         for name, chosen in _parts(table, results):
             kept = chosen[pairs]
-            metrics.append(metric("accuracy", share(right[kept], clusters[kept]), variant=name))
+            metrics.append(
+                MetricValue.of("accuracy", share(right[kept], clusters[kept]), variant=name)
+            )
         correct = mean_by_group(
             right.astype(np.float64), table.groups[pairs], num_groups=len(results)
         )
@@ -127,8 +129,8 @@ def _of_judges(
     )
     agree = share((num_same == num)[num > 1], table.clusters[num > 1])
     return [
-        metric("accuracy", released, variant="as_released"),
-        metric("orders_agree", agree),
+        MetricValue.of("accuracy", released, variant="as_released"),
+        MetricValue.of("orders_agree", agree),
     ]
 
 

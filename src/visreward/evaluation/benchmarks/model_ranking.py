@@ -199,16 +199,7 @@ def _score_metric(found: Estimate, *, variant: str) -> MetricValue:
 
 
 def _number_metric(name: str, found: Estimate, *, variant: str) -> MetricValue:
-    return MetricValue(
-        name=name,
-        filter=variant,
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        unit="number",
-        num=found.num,
-        note=found.note,
-    )
+    return MetricValue.of(name, found, variant=variant, unit="number")
 
 
 def _sortable(value: float | None) -> float:

@@ -12,7 +12,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from visreward.evaluation.benchmarks.pair_metrics import metric
 from visreward.evaluation.benchmarks.pairs import (
     PairTable,
     cluster_numbers,
@@ -137,8 +136,10 @@ class GroupAnswers:
         name, counted = part.name or "none", right[chosen]
         if np.isnan(counted).any():
             note = "Not defined: no tie threshold for K = 2 can be found."
-            return metric(GROUPS, Estimate(value=None, note=note), variant=name)
-        return metric(GROUPS, cluster_interval(counted == 1, self.clusters[chosen]), variant=name)
+            return MetricValue.of(GROUPS, Estimate(value=None, note=note), variant=name)
+        return MetricValue.of(
+            GROUPS, cluster_interval(counted == 1, self.clusters[chosen]), variant=name
+        )
 
     def pairs(self, part: Part, fit: TieFitting) -> MetricValue:
         """Return accuracy on pairs, with ties unless groups are of more than two."""
@@ -148,14 +149,14 @@ class GroupAnswers:
         table, name = self.table.where(chosen), part.name or "none"
         if table.has_verdicts:
             right = right_pairs(table.margins, table.labels, tie_threshold=0.0)
-            return metric(PAIRS, cluster_interval(right, table.clusters), variant=name)
+            return MetricValue.of(PAIRS, cluster_interval(right, table.clusters), variant=name)
         if part.size not in (None, 2):
             found = accuracy_without_ties(table.margins, table.labels, clusters=table.clusters)
         else:
             found = accuracy_with_ties(
                 table.margins, table.labels, clusters=table.clusters, fit=fit
             ).accuracy
-        return metric(PAIRS, found, variant=name)
+        return MetricValue.of(PAIRS, found, variant=name)
 
     def released(self, right: Floats) -> list[MetricValue]:
         """Return what stands beside published rows.
@@ -179,7 +180,7 @@ class GroupAnswers:
                 groups.append((scores, ranks))
         note = "" if len(groups) == len(self.results) else _NO_MISSING
         if not groups:
-            return [metric(GROUPS, Estimate(value=None, note=note), variant=RELEASED.name)]
+            return [MetricValue.of(GROUPS, Estimate(value=None, note=note), variant=RELEASED.name)]
         found = edit_reward_bench(groups)
         values = {"": (len(groups), found.overall, found.pairwise)} | {
             f"K={size} ": (len(each.right), float(each.right.mean()), each.pairwise)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from typing import Final, overload
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from visreward.data.preferences import ImageBytes
+from visreward.evaluation.benchmarks.lazy_groups import LazyGroups
 from visreward.evaluation.benchmarks.records import BenchGroup
 
 SEED: Final = 2024
@@ -35,7 +36,7 @@ def encoded(picture: NDArray[np.uint8], name: str) -> ImageBytes:
     return ImageBytes(name=name, data=buffer.getvalue())
 
 
-class PaintedGroups(Sequence[BenchGroup]):
+class PaintedGroups(LazyGroups):
     """Groups that are painted when they are asked for."""
 
     def __init__(self, makers: Sequence[tuple[int, Callable[[int], BenchGroup]]]) -> None:
@@ -45,15 +46,7 @@ class PaintedGroups(Sequence[BenchGroup]):
     def __len__(self) -> int:
         return len(self._makers)
 
-    @overload
-    def __getitem__(self, index: int) -> BenchGroup: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[BenchGroup]: ...
-
-    def __getitem__(self, index: int | slice) -> BenchGroup | list[BenchGroup]:
-        """Return a group, or a list of them for a slice."""
-        if isinstance(index, slice):
-            return [make(number) for make, number in self._makers[index]]
-        make, number = self._makers[index]
-        return make(number)
+    def group(self, number: int) -> BenchGroup:
+        """Paint a group."""
+        make, own_number = self._makers[number]
+        return make(own_number)

@@ -54,25 +54,6 @@ def evaluate_pairs(
     return Evaluation(metrics=judged.metrics, correct=correct, problems=problems)
 
 
-def metric(name: str, found: Estimate, *, variant: str = "none") -> MetricValue:
-    """Return a share with its interval as a metric.
-
-    Args:
-        name: Of the metric.
-        found: The share.
-        variant: Which variant, or which part of the data.
-    """
-    return MetricValue(
-        name=name,
-        filter=variant,
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        num=found.num,
-        note=found.note,
-    )
-
-
 def ordered_pairs(
     table: PairTable, *, name: str = "accuracy", variant: str = "none"
 ) -> MetricValue:
@@ -81,7 +62,7 @@ def ordered_pairs(
     Equal scores and missing verdicts are wrong, as in HPSv3's evaluation.
     """
     found = accuracy_without_ties(table.margins, table.labels, clusters=table.clusters)
-    return metric(name, found, variant=variant)
+    return MetricValue.of(name, found, variant=variant)
 
 
 def strict_order(table: PairTable) -> JudgedPairs:
@@ -90,7 +71,9 @@ def strict_order(table: PairTable) -> JudgedPairs:
     is_ordered = table.labels != 0
     right[~is_ordered] = np.nan
     equal = share(table.margins[is_ordered] == 0, table.clusters[is_ordered])
-    return JudgedPairs(metrics=(ordered_pairs(table), metric("equal_scores", equal)), right=right)
+    return JudgedPairs(
+        metrics=(ordered_pairs(table), MetricValue.of("equal_scores", equal)), right=right
+    )
 
 
 def with_ties(table: PairTable) -> JudgedPairs:
@@ -104,15 +87,17 @@ def with_ties(table: PairTable) -> JudgedPairs:
         right = right_pairs(margins, labels, tie_threshold=0.0)
         found = share(right, clusters)
         variants = ("none", "same_data", "as_released")
-        named = tuple(metric("accuracy_with_ties", found, variant=each) for each in variants)
+        named = tuple(
+            MetricValue.of("accuracy_with_ties", found, variant=each) for each in variants
+        )
         return JudgedPairs(metrics=(*named, ordered), right=right.astype(np.float64))
     held_out = accuracy_with_ties(margins, labels, clusters=clusters)
     same_data = accuracy_with_ties(margins, labels, clusters=clusters, fit="same-data")
     right = np.full(len(table), np.nan) if held_out.right is None else held_out.right
     return JudgedPairs(
         metrics=(
-            metric("accuracy_with_ties", held_out.accuracy),
-            metric("accuracy_with_ties", same_data.accuracy, variant="same_data"),
+            MetricValue.of("accuracy_with_ties", held_out.accuracy),
+            MetricValue.of("accuracy_with_ties", same_data.accuracy, variant="same_data"),
             released_with_ties(table),
             ordered,
         ),
@@ -170,4 +155,4 @@ def by_prompt(table: PairTable, right: NDArray[np.float64]) -> MetricValue:
     shares = np.bincount(numbers, weights=right[kept]) / np.bincount(numbers)
     first = np.unique(table.groups[kept], return_index=True)[1]
     found = share(shares, table.clusters[kept][first])
-    return metric("accuracy_by_prompt", replace(found, num=len(places)))
+    return MetricValue.of("accuracy_by_prompt", replace(found, num=len(places)))

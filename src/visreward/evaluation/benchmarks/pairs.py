@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visreward.evaluation.benchmarks.records import CandidateResult, GroupResult, PairVerdict
+from visreward.evaluation.metrics.arrays import number_clusters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +23,9 @@ class PairTable:
 
     Attributes:
         margins: (M,) score of the first candidate less that of the second; of judges that
-            compare, the mean of 1 (first), 0 (tie), -1 (second) over the orders that were asked
-            and could be read. NaN where there is no verdict: a candidate has no score, or no
-            answer could be read.
+            compare, the mean of 1 (first), 0 (tie), -1 (second) over the orders that were asked.
+            NaN where there is no verdict: a candidate has no score, or an answer could not be
+            read.
         labels: (M,) 1 where people like the first better, -1 the second, 0 for a tie.
         clusters: (M,) number of the cluster, which is drawn whole when intervals are made.
         groups: (M,) place of the group in the results.
@@ -96,12 +97,11 @@ def pair_table(results: Sequence[GroupResult]) -> PairTable:
 
 def cluster_numbers(results: Sequence[GroupResult]) -> NDArray[np.int64]:
     """Return the number of each group's cluster; a group without one is a cluster of its own."""
-    numbers: dict[tuple[bool, str | int], int] = {}
     keys = [
         (True, result.cluster) if result.cluster else (False, place)
         for place, result in enumerate(results)
     ]
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+    return number_clusters(keys, num=len(results)).astype(np.int64)
 
 
 def finite_value(candidate: CandidateResult) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Final, overload
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -16,9 +16,10 @@ from visreward.data.preferences import PreferenceRow
 from visreward.evaluation.benchmarks.base import BenchData, Benchmark, Evaluation
 from visreward.evaluation.benchmarks.group_files import is_group_file, read_groups
 from visreward.evaluation.benchmarks.layouts import require_path
+from visreward.evaluation.benchmarks.lazy_groups import LazyGroups
 from visreward.evaluation.benchmarks.pairs import pair_table
 from visreward.evaluation.benchmarks.published import published_rows
-from visreward.evaluation.benchmarks.records import BenchGroup, CandidateResult, GroupResult
+from visreward.evaluation.benchmarks.records import BenchGroup, GroupResult
 from visreward.evaluation.benchmarks.results import MetricValue, PublishedRow
 from visreward.evaluation.benchmarks.score_problems import score_problems
 from visreward.evaluation.benchmarks.triplets import (
@@ -79,7 +80,7 @@ class PickHighBench(Benchmark):
             metrics.append(replace(comparison_metrics(pair_table(results))[0], filter="six"))
         for part in _PARTS:
             if _has_part(basic, part):
-                alone = pair_table([_of_part(result, part) for result in basic])
+                alone = pair_table([result.by_dimension(part) for result in basic])
                 metrics += comparison_metrics(alone, name=f"{part}_accuracy")
         if all(_has_part(basic, part) for part in _PARTS):
             metrics += _as_released(basic)
@@ -92,7 +93,7 @@ class PickHighBench(Benchmark):
         )
 
 
-class _TripletGroups(Sequence[BenchGroup]):
+class _TripletGroups(LazyGroups):
     """Each triplet under its basic prompt, then under its refined one."""
 
     def __init__(self, split: PickHighSplit, rows: Sequence[int]) -> None:
@@ -101,18 +102,7 @@ class _TripletGroups(Sequence[BenchGroup]):
     def __len__(self) -> int:
         return 2 * len(self._rows)
 
-    @overload
-    def __getitem__(self, index: int) -> BenchGroup: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[BenchGroup]: ...
-
-    def __getitem__(self, index: int | slice) -> BenchGroup | list[BenchGroup]:
-        if isinstance(index, slice):
-            return [self._group(number) for number in range(*index.indices(len(self)))]
-        return self._group(range(len(self))[index])
-
-    def _group(self, number: int) -> BenchGroup:
+    def group(self, number: int) -> BenchGroup:
         triplet = self._split[self._rows[number // 2]]
         is_refined = number % 2 == 1
         return BenchGroup(
@@ -129,16 +119,7 @@ class _TripletGroups(Sequence[BenchGroup]):
 
 
 def _has_part(results: Sequence[GroupResult], part: str) -> bool:
-    return any(part in each.dimensions for result in results for each in result.candidates)
-
-
-def _of_part(result: GroupResult, part: str) -> GroupResult:
-    """Return a group as if the score were that of a dimension."""
-
-    def alone(candidate: CandidateResult) -> CandidateResult:
-        return replace(candidate, value=candidate.dimensions.get(part))
-
-    return replace(result, candidates=tuple(map(alone, result.candidates)))
+    return any(result.has_dimension(part) for result in results)
 
 
 def _as_released(results: Sequence[GroupResult]) -> list[MetricValue]:

@@ -65,23 +65,8 @@ def released_correlation(name: str, value: float | None, *, images: ScoredImages
 
 
 def correlation_metric(name: str, found: Estimate, *, variant: str = "none") -> MetricValue:
-    """Return a correlation as a metric.
-
-    Args:
-        name: Of the metric.
-        found: The correlation.
-        variant: Which variant, or which generator.
-    """
-    return MetricValue(
-        name=name,
-        filter=variant,
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        unit="correlation",
-        num=found.num,
-        note=found.note,
-    )
+    """Return a correlation as a metric; see `MetricValue.of`."""
+    return MetricValue.of(name, found, variant=variant, unit="correlation")
 
 
 def evaluate_pointwise(results: Sequence[GroupResult], released: ReleasedMetrics) -> Evaluation:

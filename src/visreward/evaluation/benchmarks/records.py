@@ -6,7 +6,7 @@ Shape letters: N candidates of a group.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from visreward.core.types import Sample
@@ -111,6 +111,20 @@ class GroupResult:
     cluster: str = ""
     verdicts: tuple[PairVerdict, ...] = ()
     correct: float | None = None
+
+    def has_dimension(self, name: str) -> bool:
+        """Return whether a candidate has a score on a dimension."""
+        return any(name in candidate.dimensions for candidate in self.candidates)
+
+    def by_dimension(self, name: str) -> GroupResult:
+        """Return the group as if the score were that of a dimension, where there is one."""
+        return replace(
+            self,
+            candidates=tuple(
+                replace(candidate, value=candidate.dimensions.get(name))
+                for candidate in self.candidates
+            ),
+        )
 
 
 class Scorer(Protocol):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from visreward.data.base import Problem
+from visreward.evaluation.metrics.intervals import Estimate
 
 Unit: TypeAlias = Literal["share", "correlation", "count", "number"]
 """How a metric reads: a share is shown in percent."""
@@ -42,6 +43,27 @@ class MetricValue:
     unit: Unit = "share"
     num: int = 0
     note: str = ""
+
+    @classmethod
+    def of(cls, name: str, found: Estimate, *, variant: str = "none", unit: Unit = "share") -> Self:
+        """Return an estimate with its interval as a metric.
+
+        Args:
+            name: Of the metric.
+            found: The number.
+            variant: The filter: which variant, or which part of the data.
+            unit: How it reads.
+        """
+        return cls(
+            name=name,
+            filter=variant,
+            value=found.value,
+            low=found.low,
+            high=found.high,
+            unit=unit,
+            num=found.num,
+            note=found.note,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

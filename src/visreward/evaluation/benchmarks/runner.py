@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from visreward.core.errors import DataError
 from visreward.data.base import Problem, ProblemLog
-from visreward.data.preferences import ImageBytes
+from visreward.data.preferences import readable
 from visreward.evaluation.benchmarks.base import BenchData, Benchmark
 from visreward.evaluation.benchmarks.distinct import GroupStream
 from visreward.evaluation.benchmarks.records import (
@@ -220,7 +220,7 @@ def picture_finder(data: BenchData, places: Sequence[int]) -> Pictures:
         if isinstance(place, int):
             return row.images[place].source
         source = next(iter(row.sources), None)
-        return source.data if isinstance(source, ImageBytes) else source
+        return None if source is None else readable(source)
 
     return find
 

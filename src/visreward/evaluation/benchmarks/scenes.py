@@ -16,7 +16,7 @@ from visreward.data.scenes.triplets import make_triplet
 from visreward.evaluation.benchmarks.base import BenchData, Benchmark, Evaluation
 from visreward.evaluation.benchmarks.group_files import read_groups
 from visreward.evaluation.benchmarks.painted import SEED, SIZE, SPLIT, PaintedGroups, encoded
-from visreward.evaluation.benchmarks.pair_metrics import metric, share
+from visreward.evaluation.benchmarks.pair_metrics import share
 from visreward.evaluation.benchmarks.pairs import PairTable, pair_table
 from visreward.evaluation.benchmarks.records import BenchGroup, GroupResult
 from visreward.evaluation.benchmarks.results import MetricValue
@@ -70,7 +70,7 @@ class ScenesBench(Benchmark):
 
 def _swap_metric(table: PairTable, *, variant: str) -> MetricValue:
     right = right_pairs(table.margins, table.labels, tie_threshold=None)
-    return metric("swap_accuracy", share(right, table.clusters), variant=variant)
+    return MetricValue.of("swap_accuracy", share(right, table.clusters), variant=variant)
 
 
 def _triplet(number: int) -> BenchGroup:

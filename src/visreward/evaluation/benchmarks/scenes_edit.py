@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -15,7 +14,7 @@ from visreward.data.scenes.edits import CANDIDATE_KINDS, FOLLOWING, plan_edit, r
 from visreward.evaluation.benchmarks.base import BenchData, Benchmark, Evaluation
 from visreward.evaluation.benchmarks.group_files import read_groups
 from visreward.evaluation.benchmarks.painted import SEED, SIZE, SPLIT, PaintedGroups, encoded
-from visreward.evaluation.benchmarks.pair_metrics import metric, ordered_pairs
+from visreward.evaluation.benchmarks.pair_metrics import mean_by_group, ordered_pairs, share
 from visreward.evaluation.benchmarks.pairs import PairTable, pair_table
 from visreward.evaluation.benchmarks.records import BenchGroup, CandidateResult, GroupResult
 from visreward.evaluation.benchmarks.results import MetricValue
@@ -54,15 +53,9 @@ class ScenesEditBench(Benchmark):
         metrics = [ordered_pairs(table, name=_PAIRS)]
         metrics += _by_dimension(results, table)
         metrics.append(_with_ties(table))
-        right = right_pairs(table.margins, table.labels, tie_threshold=None)
-        is_ordered = table.labels != 0
-        num = len(results)
-        num_right = np.bincount(table.groups[is_ordered], right[is_ordered], minlength=num)
-        num_pairs = np.bincount(table.groups[is_ordered], minlength=num)
-        correct = tuple(
-            float(each) / int(pairs) if pairs else None
-            for each, pairs in zip(num_right, num_pairs, strict=True)
-        )
+        right = right_pairs(table.margins, table.labels, tie_threshold=None).astype(np.float64)
+        right[table.labels == 0] = np.nan
+        correct = mean_by_group(right, table.groups, num_groups=len(results))
         return Evaluation(
             metrics=tuple(metrics),
             correct=correct,
@@ -94,12 +87,10 @@ def _edit(number: int) -> BenchGroup:
 
 def _with_ties(table: PairTable) -> MetricValue:
     if table.has_verdicts:
-        from visreward.evaluation.benchmarks.pair_metrics import share
-
         right = right_pairs(table.margins, table.labels, tie_threshold=0.0)
-        return metric("accuracy_with_ties", share(right, table.clusters))
+        return MetricValue.of("accuracy_with_ties", share(right, table.clusters))
     found = accuracy_with_ties(table.margins, table.labels, clusters=table.clusters)
-    return metric("accuracy_with_ties", found.accuracy)
+    return MetricValue.of("accuracy_with_ties", found.accuracy)
 
 
 def _by_dimension(results: Sequence[GroupResult], table: PairTable) -> list[MetricValue]:
@@ -110,8 +101,8 @@ def _by_dimension(results: Sequence[GroupResult], table: PairTable) -> list[Metr
         differs, other = labels[:, place] != 0, labels[:, 1 - place] == 0
         metrics.append(ordered_pairs(table.where(differs & other), name=_PAIRS, variant=name))
     for place, name in enumerate(DIMENSIONS):
-        if any(name in each.dimensions for result in results for each in result.candidates):
-            alone = pair_table([_of_dimension(result, name) for result in results])
+        if any(result.has_dimension(name) for result in results):
+            alone = pair_table([result.by_dimension(name) for result in results])
             chosen = (labels[:, place] != 0) & (labels[:, 1 - place] == 0)
             found = ordered_pairs(alone.where(chosen), name="dimension_accuracy", variant=name)
             metrics.append(found)
@@ -137,12 +128,3 @@ def _scores(candidate: CandidateResult) -> tuple[float, float]:
         return 0.0, 0.0
     following = FOLLOWING[candidate.generator]
     return following, 2 * candidate.human - following
-
-
-def _of_dimension(result: GroupResult, name: str) -> GroupResult:
-    """Return a group as if the score were that of a dimension."""
-
-    def alone(candidate: CandidateResult) -> CandidateResult:
-        return replace(candidate, value=candidate.dimensions.get(name))
-
-    return replace(result, candidates=tuple(map(alone, result.candidates)))

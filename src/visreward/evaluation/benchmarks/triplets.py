@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from visreward.data.preferences import ImageBytes, JudgedImage
-from visreward.evaluation.benchmarks.pair_metrics import metric, share
+from visreward.evaluation.benchmarks.pair_metrics import mean_by_group, share
+from visreward.evaluation.benchmarks.results import MetricValue
 from visreward.evaluation.metrics.pairs import right_pairs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from visreward.evaluation.benchmarks.pairs import PairTable
-    from visreward.evaluation.benchmarks.results import MetricValue
 
 ACCURACY: Final = "pair_accuracy"
 
@@ -53,21 +53,16 @@ def comparison_metrics(
         variant: What filters begin with, such as the prompt.
     """
     right = right_pairs(table.margins, table.labels, tie_threshold=None)
-    found = [metric(name, share(right, table.clusters), variant=variant or "none")]
+    found = [MetricValue.of(name, share(right, table.clusters), variant=variant or "none")]
     for comparison, (worse, better) in COMPARISONS.items():
         chosen = (table.firsts == worse) & (table.seconds == better)
         accuracy = share(right[chosen], table.clusters[chosen])
         label = f"{variant}: {comparison}" if variant else comparison
-        found.append(metric(name, accuracy, variant=label))
+        found.append(MetricValue.of(name, accuracy, variant=label))
     return found
 
 
 def right_or_none(table: PairTable, *, num_groups: int) -> tuple[float | None, ...]:
     """Return the share of right pairs of each group, None where it has none."""
     right = right_pairs(table.margins, table.labels, tie_threshold=None)
-    num_right = np.bincount(table.groups, weights=right, minlength=num_groups)
-    num_pairs = np.bincount(table.groups, minlength=num_groups)
-    return tuple(
-        float(each) / int(num) if num else None
-        for each, num in zip(num_right, num_pairs, strict=True)
-    )
+    return mean_by_group(right.astype(np.float64), table.groups, num_groups=num_groups)

@@ -102,10 +102,12 @@ def parse_judge(values: Mapping[str, Any], *, name: str) -> AnyConfig:  # YAML o
 
 def _problem(detail: ErrorDetails, model: type[BaseModel]) -> str:
     """Say one validation problem in words."""
+    from visreward.core.strict import section_keys
+
     location = [str(part) for part in detail["loc"]]
     name = ".".join(location)
     if detail["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1], model)
+        known = section_keys(model, location[:-1])
         closest = closest_name(location[-1], known)
         hint = f"Did you mean '{closest}'?" if closest else f"Known: {', '.join(known)}."
         return f"  unknown key '{name}'. {hint}"
@@ -115,16 +117,3 @@ def _problem(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if isinstance(detail["input"], dict) or location[-1] in _NEVER_SHOWN:
         return f"  '{name}': {message}." if name else f"  {message}."
     return f"  '{name}' is {detail['input']!r}: {message}."
-
-
-def _known_keys(sections: list[str], model: type[BaseModel]) -> list[str]:
-    """Return the keys that a section knows."""
-    from pydantic import BaseModel
-
-    for section in sections:
-        annotation = model.model_fields[section].annotation
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        model = next(
-            each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)
-        )
-    return sorted(model.model_fields)

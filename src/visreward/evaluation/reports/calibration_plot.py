@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from visreward.core.errors import DataError
-from visreward.core.preference import Calibration, expected_sigmoid
+from visreward.core.preference import Calibration
 from visreward.core.types import Score
-from visreward.evaluation.calibration import fit_calibration
+from visreward.evaluation.calibration import fit_calibration, read_chance
 from visreward.evaluation.metrics.reliability import expected_calibration_error
 from visreward.evaluation.reports.agreement import Bools, Floats, Ints, Measured, pair_deviations
 from visreward.evaluation.reports.drawing import (
@@ -72,10 +72,7 @@ def chances_of(model: Measured) -> Chances | None:
             reading = _fitted(np.abs(margin[~held]), deviation[~held], right[~held])
         except DataError:
             return None
-        chance[held] = expected_sigmoid(
-            reading.scale * np.abs(margin[held]),
-            np.minimum(reading.scale * reading.sigma_scale * deviation[held], 100.0),
-        )
+        chance[held] = read_chance(np.abs(margin[held]), deviation[held], reading)
     return Chances(chance=chance, is_right=right, cluster=clusters)
 
 

@@ -11,8 +11,6 @@ import base64
 import binascii
 import hashlib
 import resource
-import signal
-import socket
 import sys
 from typing import Final
 
@@ -21,7 +19,7 @@ from visreward.core.image_files import open_picture, open_stream
 from visreward.core.image_formats import HEAD_BYTES, image_format_of
 from visreward.core.images import AS_RELEASED, UPRIGHT, read_image
 from visreward.serving.problems import Code
-from visreward.serving.workers.frames import Message, receive, send
+from visreward.serving.workers.frames import Message, begin, receive, send
 
 FORMATS: Final = ("JPEG", "PNG", "WebP")
 """What the server reads; fewer parsers than the library has, as they meet strangers' bytes."""
@@ -85,12 +83,10 @@ def _from_base64(text: str) -> bytes:
 
 def main() -> None:
     """Answer requests until the connection ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    connection = socket.socket(fileno=int(sys.argv[1]))
-    setup = receive(connection)
-    if setup is None:
+    begun = begin()
+    if begun is None:
         return
+    connection, setup = begun
     max_pixels = int(setup["max_pixels"])
     max_bytes = _BYTES_PER_PIXEL * max_pixels + _OTHER_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (max_bytes, max_bytes))

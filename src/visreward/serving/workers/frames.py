@@ -7,8 +7,10 @@ values only; nothing that is received is ever run.
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import struct
+import sys
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias, cast
 
@@ -40,6 +42,19 @@ def receive(connection: socket.socket) -> Message | None:
         return None
     payload = _exactly(connection, _LENGTH.unpack(header)[0])
     return None if payload is None else _unpacked(payload)
+
+
+def begin() -> tuple[socket.socket, Message] | None:
+    """Take up the connection that the server gave this child process, and its first message.
+
+    Signals of a terminal are left to the server, which closes the connection. None where it has
+    done so already.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    setup = receive(connection)
+    return None if setup is None else (connection, setup)
 
 
 async def read(reader: asyncio.StreamReader) -> Message | None:

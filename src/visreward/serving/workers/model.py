@@ -6,14 +6,12 @@ A thread reads requests and starts preparing their pictures, while the main thre
 from __future__ import annotations
 
 import queue
-import signal
 import socket
-import sys
 from threading import Thread
 from typing import TYPE_CHECKING
 
 from visreward.core.errors import VisrewardError
-from visreward.serving.workers.frames import Message, receive, send
+from visreward.serving.workers.frames import Message, begin, receive, send
 
 if TYPE_CHECKING:
     from visreward.serving.workers.scorer import OpenBatch, Scorer
@@ -21,12 +19,10 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Load the model, say hello, and answer requests until the connection ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    connection = socket.socket(fileno=int(sys.argv[1]))
-    setup = receive(connection)
-    if setup is None:
+    begun = begin()
+    if begun is None:
         return
+    connection, setup = begun
     try:
         scorer, hello = _started(setup)
     except VisrewardError as error:
