@@ -77,8 +77,7 @@ def test_catalog_revisions_are_commits_or_main() -> None:
     # No commit of these is known for sure; the one of the first download is recorded.
     assert open_ends == {
         *("8y/ICT", "8y/HP", "camenduru/improved-aesthetic-predictor"),
-        *("TIGER-Lab/EditReward-MiMo-VL-7B-SFT-2508", "TIGER-Lab/EditReward-Qwen2.5-VL-7B"),
-        "XiaomiMiMo/MiMo-VL-7B-SFT-2508",
+        *("TIGER-Lab/EditReward-MiMo-VL-7B-SFT-2508", "XiaomiMiMo/MiMo-VL-7B-SFT-2508"),
     }
     pinned = [revision for repo, revision in found.items() if repo not in open_ends]
     assert all(re.fullmatch("[0-9a-f]{40}", revision) for revision in pinned)
