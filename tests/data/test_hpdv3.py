@@ -111,24 +111,14 @@ def test_split_malformed_row_raises_when_it_is_asked_for(
         table.require_whole_rows()
 
 
-def test_confident_unknown_confidence_is_kept_or_dropped_as_said(tmp_path: Path) -> None:
+def test_is_confident_unknown_confidence_is_kept_or_dropped_as_said(tmp_path: Path) -> None:
     table = write(tmp_path, [*FIVE_ROWS, BAD_ROW]).split("train")
-    kept = table.confident(0.95, unknown="keep")
-    assert [kept.place(row) for row in kept.rows.column("row").to_pylist()] == [
-        "train.json:1",
-        "train.json:2",
-        "train.json:3",
-        "train.json:4",
-        "train.json:5",
-    ]
-    assert kept.num_left_out == 1
-    dropped = table.confident(0.95, unknown="drop")
-    assert [row.id for row in dropped[:2]] == ["train.json:3", "train.json:4"]
-    assert dropped.num_left_out == 3
-    with pytest.raises(DataError, match="Row 5 "):
-        dropped[2]
+    kept = table.is_confident(0.95, unknown="keep")
+    assert kept.tolist() == [False, True, True, True, True, True]
+    dropped = table.is_confident(0.95, unknown="drop")
+    assert dropped.tolist() == [False, False, False, True, True, True]
     with pytest.raises(UsageError, match="threshold is 95"):
-        table.confident(95, unknown="keep")
+        table.is_confident(95, unknown="keep")
 
 
 def test_data_one_file_is_a_split_of_its_name(tmp_path: Path) -> None:

@@ -63,9 +63,8 @@ class TableBuilder:
         """
         arrow = load_optional("pyarrow", extra="train")
         self._flush()
-        columns = {}
-        for column in tuple(self._columns):  # no more than one column is there twice
-            columns[column] = arrow.concat_arrays(self._columns.pop(column))
+        columns = {name: arrow.chunked_array(pieces) for name, pieces in self._columns.items()}
+        self._columns.clear()
         if columns["category"].null_count == self._num_rows:
             del columns["category"]  # most formats have none, and fingerprints are of what is there
         rows = arrow.table(columns)

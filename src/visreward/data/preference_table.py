@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, overload
 
+import numpy as np
+from numpy.typing import NDArray
+
 from visreward.core.errors import DataError, UsageError
 from visreward.data.base import Arrow, load_optional
 from visreward.data.preferences import ImageBytes, JudgedImage, PreferenceRow
@@ -125,7 +128,6 @@ class PreferenceTable(Sequence[PreferenceRow]):
         bad_rows: Why a row cannot be used, by its number in the split.
         dimensions: Names of the dimensions that images have scores on.
         store: Where the images are.
-        num_left_out: How many rows of the files are not here, as `confident` took them out.
     """
 
     def __init__(
@@ -137,11 +139,9 @@ class PreferenceTable(Sequence[PreferenceRow]):
         store: ImageStore,
         dimensions: tuple[str, ...],
         bad_rows: Mapping[int, str],
-        num_left_out: int = 0,
     ) -> None:
         self.rows, self.name, self.store = rows, name, store
         self.dimensions, self.bad_rows = dimensions, bad_rows
-        self.num_left_out = num_left_out
         self._parts = tuple(parts)
         self._starts = [part.start for part in parts]
 
@@ -200,14 +200,16 @@ class PreferenceTable(Sequence[PreferenceRow]):
         part = self._parts[bisect.bisect_right(self._starts, row) - 1]
         return f"{part.file.name}:{row - part.start}"
 
-    def confident(self, threshold: float, *, unknown: Literal["keep", "drop"]) -> PreferenceTable:
-        """Return the rows whose preference is right with a probability of `threshold` or more.
+    def is_confident(
+        self, threshold: float, *, unknown: Literal["keep", "drop"]
+    ) -> NDArray[np.bool_]:
+        """Return (len,) whether a row's preference is right with at least that probability.
 
-        Rows keep their ids. Malformed rows stay, so that they are still found.
+        Malformed rows count as confident, so that they are still found.
 
         Args:
             threshold: In [0, 1]; the HPSv3 release trains with 0.95.
-            unknown: Whether rows without a confidence are kept or dropped.
+            unknown: Whether rows without a confidence are kept (true here) or dropped.
 
         Raises:
             UsageError: if the threshold is not in [0, 1].
@@ -218,18 +220,10 @@ class PreferenceTable(Sequence[PreferenceRow]):
                 "Give one, such as 0.95."
             )
         compute = load_optional("pyarrow.compute", extra="train")
-        confidence = self.rows.column("confidence")
-        is_kept = compute.fill_null(compute.greater_equal(confidence, threshold), unknown == "keep")
-        rows = self.rows.filter(compute.or_(is_kept, self.rows.column("prompt").is_null()))
-        return PreferenceTable(
-            rows.combine_chunks(),
-            name=self.name,
-            parts=self._parts,
-            store=self.store,
-            dimensions=self.dimensions,
-            bad_rows=self.bad_rows,
-            num_left_out=self.num_left_out + len(self) - rows.num_rows,
-        )
+        reaches = compute.greater_equal(self.rows.column("confidence"), threshold)
+        is_malformed = self.rows.column("prompt").is_null()
+        found = compute.or_(compute.fill_null(reaches, unknown == "keep"), is_malformed)
+        return np.asarray(found.to_numpy(), bool)
 
     def _row(self, cells: _Cells) -> PreferenceRow:
         row = cells["row"]

@@ -85,8 +85,12 @@ class RatedEdits(Sequence[RatedEdit]):
         is_tied: (len,) bool, whether an edit is a pair without scores that is a tie.
     """
 
-    def __init__(self, table: PreferenceTable) -> None:
+    def __init__(self, table: PreferenceTable, is_kept: NDArray[np.bool_] | None = None) -> None:
         """Go through all pairs once; no image is opened.
+
+        Args:
+            table: The pairs.
+            is_kept: (len(table),) which pairs are taken; None takes all.
 
         Raises:
             DataError: if an image has two different scores under one instruction; it names file
@@ -96,7 +100,7 @@ class RatedEdits(Sequence[RatedEdit]):
         rows, keys, rated, tied = array("q"), array("q"), array("b"), array("b")
         image_keys, ratings = array("q"), array("q")
         for number, cells in enumerate(table.cells()):
-            if cells["prompt"] is None:
+            if cells["prompt"] is None or (is_kept is not None and not is_kept[number]):
                 continue
             is_rated = _is_rated(cells)
             key = (cells["prompt"], *cells["sources"]) if is_rated else (number,)

@@ -161,8 +161,8 @@ def _triplet_row(triplet: Triplet) -> Row:
 
 
 def _edit_rows(config: DataConfig, split: str) -> Rows:
-    table, notes = _table(config, split)
-    edits = RatedEdits(table)
+    table, is_kept, notes = _table(config, split)
+    edits = RatedEdits(table, is_kept)
     known: dict[Wanted, NDArray[np.bool_]] = {
         "order": ~edits.is_tied,
         "ratings": edits.is_rated,
@@ -185,9 +185,9 @@ def _edit_row(edit: RatedEdit) -> Row:
 
 
 def _preference_rows(config: DataConfig, split: str) -> Rows:
-    table, notes = _table(config, split)
+    table, is_kept, notes = _table(config, split)
     rows = Rows.of(TableRows(table))
-    return replace(rows, numbers=rows.numbers[rows.known("any")], left_out=notes)
+    return replace(rows, numbers=rows.numbers[rows.known("any") & is_kept], left_out=notes)
 
 
 _READERS: Final[Mapping[str, Callable[[DataConfig, str], Rows]]] = {
@@ -197,8 +197,10 @@ _READERS: Final[Mapping[str, Callable[[DataConfig, str], Rows]]] = {
 }
 
 
-def _table(config: DataConfig, split: str) -> tuple[PreferenceTable, tuple[str, ...]]:
-    """Return the table of a split, and why rows of it are left out.
+def _table(
+    config: DataConfig, split: str
+) -> tuple[PreferenceTable, NDArray[np.bool_], tuple[str, ...]]:
+    """Return the table of a split, which rows are confident, and why rows are left out.
 
     Raises:
         DataError: if more rows than `max_skip_fraction` allows are malformed.
@@ -214,16 +216,16 @@ def _table(config: DataConfig, split: str) -> tuple[PreferenceTable, tuple[str, 
                 f"data.max_skip_fraction {config.max_skip_fraction}. The first: {first}"
             )
         notes.append(f"{len(table.bad_rows)} row(s) are malformed, such as: {first}")
-    if config.min_confidence is not None:
-        table = table.confident(config.min_confidence, unknown=config.unknown_confidence)
-        if table.num_left_out:
-            notes.append(
-                f"{table.num_left_out} row(s) have a confidence below {config.min_confidence}, "
-                "or none"
-                if config.unknown_confidence == "drop"
-                else f"{table.num_left_out} row(s) have a confidence below {config.min_confidence}"
-            )
-    return table, tuple(notes)
+    if config.min_confidence is None:
+        return table, np.ones(len(table), dtype=bool), tuple(notes)
+    is_kept = table.is_confident(config.min_confidence, unknown=config.unknown_confidence)
+    num_left_out = len(table) - int(is_kept.sum())
+    if num_left_out:
+        or_none = ", or none" if config.unknown_confidence == "drop" else ""
+        notes.append(
+            f"{num_left_out} row(s) have a confidence below {config.min_confidence}{or_none}"
+        )
+    return table, is_kept, tuple(notes)
 
 
 def _validation_split(config: DataConfig, chosen: ValidationConfig) -> str:
