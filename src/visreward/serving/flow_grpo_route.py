@@ -77,7 +77,8 @@ async def flow_grpo(request: Request) -> Response:
     service = service_of(request)
     if content_type(request) not in ("", _CONTENT_TYPE):
         raise Problem(Code.UNSUPPORTED_CONTENT_TYPE)
-    asked = _asked(await read_body(request, service.settings.limits))
+    body = await read_body(request, service.settings.limits)
+    asked = await asyncio.to_thread(_asked, body)
     if len(asked.images) > service.settings.limits.images:
         raise Problem(Code.TOO_MANY_IMAGES, field="images")
     work = _outcomes(service, asked, _groups(asked), client=request.state.client)

@@ -22,7 +22,7 @@ Plain: TypeAlias = (
 """What a plain pickle holds; the items of containers are plain again."""
 
 MAX_DEPTH: Final = 16
-MAX_VALUES: Final = 50_000
+MAX_VALUES: Final = 20_000
 MAX_OPCODES: Final = 4 * MAX_VALUES
 MAX_INT_BYTES: Final = 32
 
@@ -262,7 +262,7 @@ def _written(value: object) -> Iterator[bytes]:
     if value is None or isinstance(value, bool):
         yield _CODES["NONE" if value is None else "NEWTRUE" if value else "NEWFALSE"]
     elif isinstance(value, int):
-        size = value.bit_length() // 8 + 1
+        size = (value if value >= 0 else ~value).bit_length() // 8 + 1
         if size > MAX_INT_BYTES:
             raise _refused(f"it has a whole number of {size} bytes")
         yield _CODES["LONG1"] + bytes([size]) + value.to_bytes(size, "little", signed=True)
@@ -291,6 +291,6 @@ def _written(value: object) -> Iterator[bytes]:
 
 def _refused(reason: str) -> UnsafePickleError:
     return UnsafePickleError(
-        f"A pickle was not read as plain data: {reason}. Send dict, list, tuple, bytes, str, int, "
+        f"This is no pickle of plain data: {reason}. Take dict, list, tuple, bytes, str, int, "
         "float, bool and None only, in protocol 2 to 5."
     )
