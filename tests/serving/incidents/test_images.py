@@ -11,7 +11,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import msgpack
@@ -104,7 +104,7 @@ def bases() -> dict[str, bytes]:
     """Return sound files of many formats, small ones."""
     picture = Image.radial_gradient("L").resize((40, 30))
     rgb = Image.merge("RGB", (picture, picture.rotate(90), picture.rotate(180)))
-    forms = {
+    forms: dict[str, dict[str, Any]] = {
         "JPEG": {},
         "PNG": {},
         "WEBP": {"lossless": True},
@@ -126,7 +126,7 @@ def bases() -> dict[str, bytes]:
         buffer = io.BytesIO()
         rgb.save(buffer, form, **options)
         found[form] = buffer.getvalue()
-    for form, options in (("JPEG", {"progressive": True}), ("WEBP", {"quality": 50})):
+    for form, options in [("JPEG", {"progressive": True}), ("WEBP", {"quality": 50})]:
         buffer = io.BytesIO()
         rgb.save(buffer, form, **options)
         found[f"{form} {options}"] = buffer.getvalue()
@@ -189,7 +189,7 @@ def test_incident_11_malformed_images_get_codes_and_no_details(
 
 def fits() -> bytes:
     """Return a FITS picture."""
-    cards = ("SIMPLE  =                    T", "BITPIX  =                    8")
+    cards: tuple[str, ...] = ("SIMPLE  =                    T", "BITPIX  =                    8")
     cards += ("NAXIS   =                    2", "NAXIS1  =                    8")
     cards += ("NAXIS2  =                    8", "END")
     head = "".join(card.ljust(80) for card in cards).ljust(2880).encode()

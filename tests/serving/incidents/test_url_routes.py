@@ -46,11 +46,11 @@ def test_incident_09_internal_url_is_refused_on_every_route(open_server: Server,
         "/v1/rank": ({"prompt": "x", "candidates": [url]}, "candidates.0"),
         "/rerank": ({"query": "x", "documents": [{"content": [part]}]}, "documents.0"),
     }
-    edit = {"model": "editreward-mini", "prompt": "x", "candidates": ["aGk="]}
+    edit: dict[str, Any] = {"model": "editreward-mini", "prompt": "x", "candidates": ["aGk="]}
     asked["/v1/score "] = (edit | {"source_images": [url]}, "source_images.0")
     content = [{"type": "text", "text": "x"}, part]
-    edit = {"model": "editreward-mini", "query": {"content": content}, "documents": ["aGk="]}
-    asked["/rerank "] = (edit, "query")
+    reranked = {"model": "editreward-mini", "query": {"content": content}, "documents": ["aGk="]}
+    asked["/rerank "] = (reranked, "query")
     with open_server.http() as http:
         for path, (body, field) in asked.items():
             response = http.post(path.strip(), json=body)

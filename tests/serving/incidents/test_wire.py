@@ -9,6 +9,7 @@ import json
 import pickle
 import random
 import re
+import select
 import socket
 import tomllib
 import zipfile
@@ -39,7 +40,7 @@ def routes(http: httpx2.Client) -> list[tuple[str, str]]:
     """Return every route, and some that are none."""
     paths = http.get("/openapi.json").json()["paths"]
     found = [(method.upper(), path) for path, methods in paths.items() for method in methods]
-    assert len(found) > 10
+    assert len(found) >= 10
     return [*found, ("GET", "/openapi.json"), ("GET", "/docs"), ("GET", "/nowhere"), ("POST", "/")]
 
 
@@ -65,8 +66,11 @@ def test_incident_06_pickle_is_refused_on_every_route_and_never_loaded(
 
 BANNED_MODULES = {"pickle", "dill", "cloudpickle", "marshal", "shelve", "jsonpickle"}
 BANNED_IN_SERVING = {*BANNED_MODULES, "multiprocessing", "pickletools"}
-ALLOWED = {"models/pickles.py": {"pickle"}}
-"""The one module that opens pickles: weights of a release, in a process of its own."""
+ALLOWED = {
+    "models/pickles.py": {"pickle"},  # weights of a release, in a process of its own
+    "data/frame_pickle.py": {"pickle"},  # data frames, every global refused or a plain record
+}
+"""The modules that open pickles. Serving has none: its pickles have a reader of their own."""
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -133,7 +137,9 @@ def test_incident_07_child_processes_see_no_key(server: Server) -> None:
         assert server.api_key not in str(child.cmdline())
 
 
-HPSV3_CONFIG = "rm_head_type: default\noutput_dim: 2\nmin_pixels: 1\nmax_pixels: 2\n"
+HPSV3_CONFIG = (
+    "use_special_tokens: true\nrm_head_type: default\noutput_dim: 2\nmin_pixels: 1\nmax_pixels: 2\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -276,21 +282,20 @@ def test_incident_17_body_at_the_limit_is_read_and_one_byte_more_is_refused(
 def test_incident_17_endless_chunks_are_cut_off_at_the_limit(server: Server) -> None:
     head = "POST /v1/score HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     head += f"Authorization: Bearer {server.api_key}\r\nTransfer-Encoding: chunked\r\n\r\n"
-    num_sent, answer = 0, b""
+    answer = b""
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
-        connection.sendall(head.encode())
-        try:
-            while num_sent < 64 << 20:
+
+        def send_on() -> None:
+            nonlocal answer
+            while True:
                 connection.sendall(b"4000\r\n" + b" " * 0x4000 + b"\r\n")
-                num_sent += 0x4000
-        except ConnectionError:
-            pass
-        try:
-            answer = connection.recv(65_536)
-        except ConnectionError:
-            answer = b""
-    assert num_sent < 64 << 20
-    assert not answer or b" 413 " in answer
+                if not answer and select.select([connection], [], [], 0)[0]:
+                    answer = connection.recv(65_536)
+
+        connection.sendall(head.encode())
+        with pytest.raises(ConnectionError):
+            send_on()
+    assert b" 413 " in answer[:20]
 
 
 def test_incident_17_slow_headers_close_the_connection_and_others_are_served(
