@@ -146,10 +146,11 @@ def png_of(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def turned() -> tuple[bytes, bytes]:
+def turned(edits: dict[str, bytes]) -> tuple[bytes, bytes]:
     """Return two pictures of the same bytes, one wide and one high."""
-    values = np.random.default_rng(15).integers(0, 256, (64, 128, 3), dtype=np.uint8)
-    return png_of(values), png_of(values.reshape(128, 64, 3))
+    with Image.open(io.BytesIO(edits["right"])) as picture:
+        values = np.asarray(picture.convert("RGB").resize((256, 64)))
+    return png_of(values), png_of(values.reshape(256, 64, 3))
 
 
 def values_of(http: httpx2.Client, model: str, source: bytes, images: list[bytes]) -> list[float]:

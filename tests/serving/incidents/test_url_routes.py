@@ -185,7 +185,8 @@ def test_incident_09_allowed_urls_are_fetched_and_scored_as_their_bytes(
         body = {"query": "", "documents": [{"content": [part]}]}
         ranked = (await http.post("/rerank", json=body)).json()["results"]
         assert ranked[0]["relevance_score"] == pytest.approx(expected[0], abs=1e-4)
-        form = await http.post("/v1/rank", data={"candidates": urls})
+        parts = [("candidates", (None, url)) for url in urls]
+        form = await http.post("/v1/rank", files=parts)
         assert form.json()["ranking"][0]["score"]["value"] == pytest.approx(max(expected), abs=1e-4)
 
     served(port, ask)
