@@ -126,7 +126,9 @@ def bases() -> dict[str, bytes]:
         buffer = io.BytesIO()
         rgb.save(buffer, form, **options)
         found[form] = buffer.getvalue()
-    for form, options in [("JPEG", {"progressive": True}), ("WEBP", {"quality": 50})]:
+    more: list[tuple[str, dict[str, Any]]] = [("JPEG", {"progressive": True})]
+    more.append(("WEBP", {"quality": 50}))
+    for form, options in more:
         buffer = io.BytesIO()
         rgb.save(buffer, form, **options)
         found[f"{form} {options}"] = buffer.getvalue()
