@@ -136,6 +136,14 @@ def server() -> Iterator[Server]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def open_server() -> Iterator[Server]:
+    """Return a server with all that is off by default, and without a key."""
+    models = ["--model", "ict-hp-mini", "--model", EDIT_MODEL]
+    with running_server(*models, "--allow-urls", "--flow-grpo") as running:
+        yield running
+
+
 @pytest.fixture
 def http(server: Server) -> Iterator[httpx2.Client]:
     """Return a client that shows the key; its name is its own."""

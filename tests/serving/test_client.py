@@ -205,12 +205,3 @@ def test_client_server_that_is_not_there_is_named(edits: dict[str, bytes]) -> No
         assert not client.is_ready()
         with pytest.raises(RewardServerError, match=r"http://127\.0\.0\.1:1 does not answer"):
             client.score(prompt="x", images=[edits["right"]])
-
-
-def test_retry_pause_grows_is_random_and_is_capped() -> None:
-    policy = RetryPolicy(base_s=1.0, max_pause_s=10.0)
-    for attempt in range(3):
-        pauses = {policy.pause_s(attempt, 2.0) for _ in range(50)}
-        assert len(pauses) > 10
-        assert 2.0 <= min(pauses) <= max(pauses) <= 2.0 + 2**attempt
-    assert policy.pause_s(0, 1e9) == policy.pause_s(20, 10.0) == 10.0

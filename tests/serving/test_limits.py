@@ -1,23 +1,20 @@
-"""Every limit, at the limit and one beyond; what is too slow; and a full queue."""
+"""A full queue, deadlines and what may be held; limits of single requests: incidents 14 and 17."""
 
 from __future__ import annotations
 
 import base64
 import json
-import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import httpx2
-import pytest
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Server
 
 IMAGE_MODEL = "hp-mini"
-BODY_BYTES, IMAGES, PIXELS, PROMPT_CHARS, QUEUE_ITEMS = 400_000, 8, 250_000, 100, 12
-HEADER_BYTES = 16 << 10
+BODY_BYTES, QUEUE_ITEMS = 400_000, 12
 
 MakePng = Callable[[int, int], bytes]
 
@@ -29,60 +26,6 @@ def request_of(image: bytes, count: int = 1, **changes: Any) -> dict[str, Any]:
 
 def code_of(response: httpx2.Response) -> str:
     return str(response.json()["error"]["code"])
-
-
-@pytest.mark.parametrize("is_chunked", [False, True])
-def test_body_at_the_limit_is_read_and_one_byte_more_is_refused(
-    http: httpx2.Client, png: MakePng, is_chunked: bool
-) -> None:
-    body = json.dumps(request_of(png(8, 8))).encode()
-
-    def sent(size: int) -> bytes | Iterator[bytes]:
-        content = body.ljust(size)
-        pieces = (content[start : start + 10_000] for start in range(0, size, 10_000))
-        return pieces if is_chunked else content
-
-    headers = {"content-type": "application/json"}
-    at = http.post("/v1/score", content=sent(BODY_BYTES), headers=headers)
-    assert at.status_code == 200
-    beyond = http.post("/v1/score", content=sent(BODY_BYTES + 1), headers=headers)
-    assert (beyond.status_code, code_of(beyond)) == (413, "body_too_large")
-
-
-def test_images_at_the_limit_are_scored_and_one_more_is_refused(
-    http: httpx2.Client, server: Server, png: MakePng
-) -> None:
-    assert IMAGES > QUEUE_ITEMS // 2
-    edit = {"model": "editreward-mini", "prompt": "x"}
-    image = base64.b64encode(png(8, 8)).decode()
-    at = {**edit, "source_images": [image] * 2, "candidates": [image] * (IMAGES - 2)}
-    response = http.post("/v1/score", json=at)
-    assert response.status_code == 200, response.text
-    response = http.post("/v1/score", json=at | {"source_images": [image] * 3})
-    assert (response.status_code, code_of(response)) == (413, "too_many_images")
-
-
-def test_pixels_at_the_limit_are_scored_and_more_are_refused(
-    http: httpx2.Client, png: MakePng
-) -> None:
-    assert http.post("/v1/score", json=request_of(png(500, 500))).status_code == 200
-    response = http.post("/v1/score", json=request_of(png(250_001, 1)))
-    assert (response.status_code, code_of(response)) == (413, "image_too_large")
-
-
-def test_prompt_at_the_limit_is_scored_and_one_character_more_is_refused(
-    http: httpx2.Client, png: MakePng
-) -> None:
-    at = http.post("/v1/score", json=request_of(png(8, 8), prompt="ä" * PROMPT_CHARS))
-    assert at.status_code == 200
-    beyond = http.post("/v1/score", json=request_of(png(8, 8), prompt="ä" * (PROMPT_CHARS + 1)))
-    assert (beyond.status_code, code_of(beyond)) == (413, "prompt_too_long")
-
-
-def test_headers_beyond_the_limit_are_refused(http: httpx2.Client) -> None:
-    assert http.get("/v1/models", headers={"x-fill": "a" * 10_000}).status_code == 200
-    response = http.get("/v1/models", headers={"x-fill": "a" * HEADER_BYTES})
-    assert (response.status_code, code_of(response)) == (431, "headers_too_large")
 
 
 def test_one_client_may_fill_half_of_the_queue(http: httpx2.Client, png: MakePng) -> None:
@@ -151,37 +94,3 @@ def test_deadline_passes_in_the_queue_and_the_request_is_dropped(
         response = http.post("/v1/score", json=request_of(png(8, 8), timeout_s=0.3))
         assert (response.status_code, code_of(response)) == (504, "deadline_exceeded")
         assert server.metric("visreward_queued_items") == 0
-
-
-def test_slow_headers_close_the_connection_and_others_are_served(
-    server: Server, http: httpx2.Client
-) -> None:
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(b"POST /v1/score HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
-        assert http.get("/v1/models").status_code == 200
-        connection.settimeout(120)
-        assert connection.recv(100) == b""
-
-
-@pytest.mark.parametrize(
-    "start",
-    [
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"POST /v1/score HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",
-        b"POST /v1/score HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 18,
-        b"A" * 100_000,
-    ],
-)
-def test_broken_http_gets_no_5xx_and_harms_nobody(
-    server: Server, http: httpx2.Client, start: bytes
-) -> None:
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.settimeout(120)
-        try:
-            connection.sendall(start)
-            answer = connection.recv(100)
-        except ConnectionError:
-            answer = b""
-        assert b" 5" not in answer[:13]
-    assert http.get("/v1/models").status_code == 200

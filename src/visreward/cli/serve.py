@@ -58,6 +58,23 @@ def serve(  # noqa: PLR0913 - one parameter for each option
     timeout_s: Annotated[
         float, typer.Option(metavar="S", help="Longest time of one request.")
     ] = 60.0,
+    allow_urls: Annotated[
+        bool, typer.Option("--allow-urls", help="Fetch images from http and https URLs.")
+    ] = False,
+    url_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST",
+            help="Fetch from this host only, as HOST or HOST:PORT; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    flow_grpo: Annotated[
+        bool,
+        typer.Option(
+            "--flow-grpo", help="Take flow_grpo's pickles, of plain data only, at POST /."
+        ),
+    ] = False,
     drain_s: Annotated[
         float, typer.Option(metavar="S", help="What requests in flight get at SIGTERM.")
     ] = 30.0,
@@ -71,6 +88,7 @@ def serve(  # noqa: PLR0913 - one parameter for each option
     require_extra("serve", "fastapi", "uvicorn", "msgpack", "prometheus_client", "python_multipart")
     from visreward.serving.run import serve as run_server
     from visreward.serving.settings import Limits, ModelSetup, ServerSettings
+    from visreward.serving.url_rules import URLRules
 
     limits = Limits(
         body_bytes=max_body_bytes,
@@ -101,6 +119,8 @@ def serve(  # noqa: PLR0913 - one parameter for each option
             limits=limits,
             num_decoders=decoders,
             drain_s=drain_s,
+            urls=URLRules(is_allowed=allow_urls, hosts=tuple(url_host or ())),
+            has_flow_grpo=flow_grpo,
         )
     )
 

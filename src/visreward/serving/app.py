@@ -16,6 +16,7 @@ from visreward.models.ranked import order
 from visreward.serving import bodies
 from visreward.serving.compatible import router as compatible_router
 from visreward.serving.disconnects import until_disconnected
+from visreward.serving.flow_grpo_route import router as flow_grpo_router
 from visreward.serving.model_host import ModelHost
 from visreward.serving.openapi import describe_bodies, documented
 from visreward.serving.problems import Code, Problem
@@ -44,6 +45,8 @@ def create_app(service: RewardService) -> FastAPI:
     app.state.service = service
     app.include_router(router)
     app.include_router(compatible_router)
+    if service.settings.has_flow_grpo:
+        app.include_router(flow_grpo_router)
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_bug)

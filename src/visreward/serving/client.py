@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from visreward.core.errors import UsageError
 from visreward.core.extras import require_extra
@@ -21,6 +21,9 @@ from visreward.serving.client_messages import (
     score_bodies,
     unreachable,
 )
+
+if TYPE_CHECKING:
+    import httpx2
 
 _CONNECTIONS = 8
 
@@ -39,7 +42,7 @@ class RewardClient:
         require_extra("serve", "httpx2", "msgpack")
         import httpx2
 
-        self._settings = _settings(settings)
+        self._settings = client_settings(settings)
         self._http = httpx2.Client(
             base_url=self._settings.url,
             headers=self._settings.headers(),
@@ -117,24 +120,8 @@ class RewardClient:
         )
 
     def _scores(self, body: bytes, *, on_error: OnError, first: int) -> list[Score]:
-        import httpx2
-
-        policy = self._settings.retry
-        for attempt in range(policy.max_retries + 1):
-            is_last = attempt == policy.max_retries
-            try:
-                response = self._http.post(SCORE_PATH, content=body)
-            except httpx2.TransportError as error:
-                if is_last:
-                    raise unreachable(self._settings, error) from error
-                pause_s = policy.pause_s(attempt)
-            else:
-                asked_s = retry_after_s(response)
-                if asked_s is None or is_last:
-                    return read_scores(response, on_error=on_error, first=first)
-                pause_s = policy.pause_s(attempt, asked_s)
-            time.sleep(pause_s)
-        raise AssertionError("the last attempt returns or raises")
+        response = posted(self._http, SCORE_PATH, body, self._settings)
+        return read_scores(response, on_error=on_error, first=first)
 
 
 class AsyncRewardClient:
@@ -148,7 +135,7 @@ class AsyncRewardClient:
         require_extra("serve", "httpx2", "msgpack")
         import httpx2
 
-        self._settings = _settings(settings)
+        self._settings = client_settings(settings)
         self._http = httpx2.AsyncClient(
             base_url=self._settings.url,
             headers=self._settings.headers(),
@@ -239,7 +226,40 @@ class AsyncRewardClient:
         raise AssertionError("the last attempt returns or raises")
 
 
-def _settings(given: ClientSettings | str) -> ClientSettings:
+def posted(
+    http: httpx2.Client, path: str, body: bytes, settings: ClientSettings
+) -> httpx2.Response:
+    """Send a body, and again where the server asks for it, as often as the settings allow.
+
+    Raises:
+        RewardServerError: if the server does not answer.
+    """
+    import httpx2
+
+    policy = settings.retry
+    for attempt in range(policy.max_retries + 1):
+        is_last = attempt == policy.max_retries
+        try:
+            response = http.post(path, content=body)
+        except httpx2.TransportError as error:
+            if is_last:
+                raise unreachable(settings, error) from error
+            pause_s = policy.pause_s(attempt)
+        else:
+            asked_s = retry_after_s(response)
+            if asked_s is None or is_last:
+                return response
+            pause_s = policy.pause_s(attempt, asked_s)
+        time.sleep(pause_s)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def client_settings(given: ClientSettings | str) -> ClientSettings:
+    """Return settings for what a client was given.
+
+    Raises:
+        UsageError: if the URL has no scheme.
+    """
     settings = ClientSettings(url=given) if isinstance(given, str) else given
     if not settings.url.startswith(("http://", "https://")):
         raise UsageError(

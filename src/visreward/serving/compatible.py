@@ -34,6 +34,8 @@ UNIRL_DIMENSIONS: Final = {
 }
 """UniRL's names of our dimensions."""
 
+_RERANK_FIELDS: Final = {"candidates": "documents", "source_images": "query", "prompt": "query"}
+
 
 class ForeignSchema(BaseModel):
     """Base of requests whose fields are others' to name: what we do not know is passed over."""
@@ -42,7 +44,7 @@ class ForeignSchema(BaseModel):
 
 
 class ImageURL(ForeignSchema):
-    """Where vLLM looks for an image; here a `data:` URI and nothing else."""
+    """Where vLLM looks for an image; a `data:` URI, or a URL where the server allows those."""
 
     url: str
 
@@ -67,7 +69,7 @@ class Content(ForeignSchema):
     content: list[Annotated[TextPart | ImagePart, Field(discriminator="type")]]
 
     def images(self) -> list[str]:
-        """Return the images as `data:` URIs."""
+        """Return the images as `data:` URIs or URLs."""
         return [part.image_url.url for part in self.content if isinstance(part, ImagePart)]
 
     def text(self) -> str:
@@ -161,8 +163,14 @@ async def rerank(request: Request) -> Response:
         candidates=[_document_image(each, place) for place, each in enumerate(asked.documents)],
         client=request.state.client,
     )
-    answer = await until_disconnected(request, service.score(question))
-    items = checked_items(answer)
+    try:
+        answer = await until_disconnected(request, service.score(question))
+    except Problem as problem:
+        name, dot, number = (problem.field or "").partition(".")
+        renamed = _RERANK_FIELDS.get(name, name)
+        problem.field = (renamed if renamed == "query" else renamed + dot + number) or None
+        raise
+    items = checked_items(answer, field="documents")
     results = [
         RerankResult(index=index, document=RerankDocument(), relevance_score=outcome.value)
         for index, outcome in enumerate(answer.outcomes)

@@ -18,8 +18,11 @@ class Code(StrEnum):
     NOT_JSON = "not_json"
     NOT_MSGPACK = "not_msgpack"
     NOT_MULTIPART = "not_multipart"
+    NOT_PLAIN_PICKLE = "not_plain_pickle"
     UNSUPPORTED_CONTENT_TYPE = "unsupported_content_type"
     URL_NOT_ALLOWED = "url_not_allowed"
+    URL_REFUSED = "url_refused"
+    URL_FAILED = "url_failed"
     UNAUTHORISED = "unauthorised"
     FORBIDDEN_HOST = "forbidden_host"
     NOT_FOUND = "not_found"
@@ -79,6 +82,11 @@ CATALOGUE: Final[dict[Code, Entry]] = {
         "The body is not valid multipart form data. Send the fields prompt and model, and the "
         "files candidates and source_images.",
     ),
+    Code.NOT_PLAIN_PICKLE: Entry(
+        400,
+        "The body is not a pickle of plain data. Send dict, list, tuple, bytes, str, int, float, "
+        "bool and None only, in protocol 2 to 5.",
+    ),
     Code.UNSUPPORTED_CONTENT_TYPE: Entry(
         415,
         "The content type is not supported here. Send application/json, application/msgpack or, "
@@ -86,6 +94,16 @@ CATALOGUE: Final[dict[Code, Entry]] = {
     ),
     Code.URL_NOT_ALLOWED: Entry(
         400, "An image is a URL or a path. Send the bytes of the image, in base64 or raw."
+    ),
+    Code.URL_REFUSED: Entry(
+        400,
+        "An image's URL is not one that is fetched here. Give http or https, the usual port and a "
+        "name with public addresses only, or send the bytes of the image.",
+    ),
+    Code.URL_FAILED: Entry(
+        422,
+        "An image could not be fetched: no answer in time, a status other than 200 such as a "
+        "redirect, or too many bytes. Send the bytes of the image.",
     ),
     Code.UNAUTHORISED: Entry(
         401, "The API key is missing or wrong. Send it as: Authorization: Bearer KEY"

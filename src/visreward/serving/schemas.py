@@ -20,7 +20,8 @@ EncodedImage: TypeAlias = Annotated[
         {
             "type": "string",
             "contentEncoding": "base64",
-            "description": "A JPEG, PNG or WebP file in base64; in msgpack, its bytes.",
+            "description": "A JPEG, PNG or WebP file in base64; in msgpack, its bytes; where the "
+            "server allows it, an http or https URL.",
         }
     ),
 ]
@@ -160,10 +161,10 @@ def score_body(score: Score) -> ScoreBody:
     )
 
 
-def item_bodies(answer: Answer) -> list[ItemBody]:
-    """Return the outcome of each candidate for the wire."""
+def item_bodies(answer: Answer, *, field: str = "candidates") -> list[ItemBody]:
+    """Return the outcome of each candidate for the wire; `field` is what the request calls them."""
     return [
-        ItemBody(index=index, score=None, error=error_body(outcome, f"candidates.{index}"))
+        ItemBody(index=index, score=None, error=error_body(outcome, f"{field}.{index}"))
         if isinstance(outcome, Code)
         else ItemBody(index=index, score=score_body(outcome), error=None)
         for index, outcome in enumerate(answer.outcomes)
@@ -180,13 +181,13 @@ class AllFailedProblem(Problem):
         self.results = results
 
 
-def checked_items(answer: Answer) -> list[ItemBody]:
-    """Return the outcomes for the wire.
+def checked_items(answer: Answer, *, field: str = "candidates") -> list[ItemBody]:
+    """Return the outcomes for the wire; `field` is what the request calls the candidates.
 
     Raises:
         AllFailedProblem: if there is no score among them.
     """
-    items = item_bodies(answer)
+    items = item_bodies(answer, field=field)
     if all(item.score is None for item in items):
         raise AllFailedProblem(items)
     return items

@@ -16,10 +16,12 @@ from visreward.models.facts import ModelFacts
 from visreward.serving.batching import Job
 from visreward.serving.decoding import DecoderPool, Picture
 from visreward.serving.exchange import Candidate, Hello, Outcome
+from visreward.serving.fetching import ImageFetcher
 from visreward.serving.metrics import Metrics
 from visreward.serving.model_host import ModelHost
 from visreward.serving.problems import Code, Problem
 from visreward.serving.settings import ServerSettings
+from visreward.serving.url_rules import is_url
 
 _REQUESTS_PER_DECODER: Final = 4
 _HELD_POLL_S: Final = 0.01
@@ -31,7 +33,7 @@ class Question:
 
     Attributes:
         model: Name of a served model, or None for the first.
-        sources: Source images: bytes, or base64 text.
+        sources: Source images: bytes, base64 text, or URLs where those are allowed.
         candidates: Images to score, likewise.
         timeout_s: How long the answer is of use; None takes the server's limit.
         client: Whose turn it is on.
@@ -54,7 +56,7 @@ class Answer:
 
 
 class RewardService:
-    """All models of one server, and the decoders they share.
+    """All models of one server, and what they share; a `fetcher` of None is as the settings say.
 
     Attributes:
         hosts: The served models, by name.
@@ -62,7 +64,9 @@ class RewardService:
         num_open: How many requests are being answered.
     """
 
-    def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: ServerSettings, metrics: Metrics, *, fetcher: ImageFetcher | None = None
+    ) -> None:
         self.settings = settings
         self.metrics = metrics
         self.hosts: dict[str, ModelHost] = {}
@@ -71,6 +75,7 @@ class RewardService:
         self._decoders = DecoderPool(
             settings.num_decoders, max_pixels=settings.limits.image_pixels, metrics=metrics
         )
+        self._fetcher = fetcher or ImageFetcher(settings.urls)
         self._decoding = asyncio.Semaphore(_REQUESTS_PER_DECODER * settings.num_decoders)
         self._num_items: Counter[str] = Counter()
         self._held_bytes = 0
@@ -90,6 +95,7 @@ class RewardService:
         """End all processes."""
         await asyncio.gather(*(host.stop() for host in self.hosts.values()))
         await self._decoders.stop()
+        self._fetcher.close()
 
     @contextlib.contextmanager
     def body_held(self, num_bytes: int) -> Iterator[None]:
@@ -205,7 +211,9 @@ class RewardService:
         held: list[Picture] = []
         is_upright = facts.reading == UPRIGHT
 
-        async def decoded(image: str | bytes) -> Picture | Code:
+        async def decoded(image: str | bytes | Code) -> Picture | Code:
+            if isinstance(image, Code):
+                return image
             try:
                 picture = await self._decoders.decode(image, is_upright=is_upright)
             except Problem as problem:
@@ -215,10 +223,9 @@ class RewardService:
             return picture
 
         try:
-            async with self._decoding:
+            async with self._fetched(question) as images, self._decoding:
                 while self._held_bytes > self.settings.limits.held_bytes:
                     await asyncio.sleep(_HELD_POLL_S)
-                images = (*question.sources, *question.candidates)
                 found = await asyncio.gather(*map(decoded, images))
             num_sources = len(question.sources)
             sources: list[Picture] = []
@@ -229,6 +236,19 @@ class RewardService:
             yield sources, list(found[num_sources:])
         finally:
             self._hold(-sum(len(picture.pixels) for picture in held))
+
+    @contextlib.asynccontextmanager
+    async def _fetched(self, question: Question) -> AsyncIterator[list[str | bytes | Code]]:
+        """Fetch the images that are URLs; what they bring counts like a body, in its limits."""
+        images: list[str | bytes | Code] = [*question.sources, *question.candidates]
+        if not any(map(is_url, images)):
+            yield images
+            return
+        max_bytes = self.settings.limits.body_bytes
+        with self.body_held(max_bytes):
+            with self.metrics.stage_timer("fetch"):
+                images = await self._fetcher.fetch_all(images, max_bytes=max_bytes)
+            yield images
 
     def _hold(self, num_bytes: int) -> None:
         self._held_bytes += num_bytes

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from visreward.core.errors import UsageError
+from visreward.serving.url_rules import URLRules
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8000
@@ -87,6 +88,8 @@ class ServerSettings:
         api_key: What every request must show, or None for no check, on loopback only.
         num_decoders: How many processes decode images.
         drain_s: Seconds that requests in flight get at the end.
+        urls: Whether images are fetched from URLs, and from where.
+        has_flow_grpo: Whether `POST /` takes flow_grpo's pickles, of plain data; on loopback only.
     """
 
     models: tuple[ModelSetup, ...]
@@ -96,6 +99,8 @@ class ServerSettings:
     limits: Limits = field(default_factory=Limits)
     num_decoders: int = 2
     drain_s: float = 30.0
+    urls: URLRules = field(default_factory=URLRules)
+    has_flow_grpo: bool = False
 
     def __post_init__(self) -> None:
         names = [model.name for model in self.models]
@@ -111,6 +116,11 @@ class ServerSettings:
             raise UsageError(
                 f"The host is {self.host!r}, which other machines can reach, and there is no API "
                 "key. Set VISREWARD_API_KEY or --api-key-file, or stay on 127.0.0.1."
+            )
+        if self.has_flow_grpo and not is_loopback(self.host):
+            raise UsageError(
+                f"The host is {self.host!r}, which other machines can reach, and flow_grpo's "
+                "protocol is for this machine only. Leave out --flow-grpo, or stay on 127.0.0.1."
             )
         if self.api_key is not None and len(self.api_key) < 16:
             raise UsageError(

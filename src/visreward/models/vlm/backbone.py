@@ -27,6 +27,9 @@ from visreward.models.vlm.attention import (
 
 Positions = Literal["1d", "multimodal"]
 
+_CODE_KEYS: Final = frozenset({"auto_map", "custom_pipelines", "trust_remote_code"})
+_PRIVATE_KEYS: Final = frozenset({"_name_or_path", "_commit_hash"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
@@ -98,7 +101,8 @@ class VLMBackbone(nn.Module):
         config: A config.json of transformers, as JSON values.
 
     Raises:
-        UsageError: if `config` is of no known model_type, or asks for a sliding window.
+        UsageError: if `config` is of no known model_type, asks for a sliding window, or names
+            code.
     """
 
     def __init__(
@@ -111,6 +115,7 @@ class VLMBackbone(nn.Module):
             raise UsageError(
                 f"The backbone's model_type is {kind!r}. Known are: {', '.join(FAMILIES)}."
             )
+        _refuse_code(config)
         self.family = FAMILIES[kind]
         self.attention: AttentionBackend = "sdpa"
         transformers.AttentionInterface.register(TREE_ATTENTION, tree_attention)
@@ -217,3 +222,19 @@ class VLMBackbone(nn.Module):
             **extra,
         )
         return output.last_hidden_state[0]  # type: ignore[no-any-return]
+
+
+def _refuse_code(config: Mapping[str, Any]) -> None:  # JSON values
+    """Refuse keys by which transformers has run code of a stranger, at any depth.
+
+    The other keys are sizes and switches, which its classes know by themselves.
+    """
+    for key, value in config.items():
+        is_private = key.startswith("_") and key not in _PRIVATE_KEYS and isinstance(value, str)
+        if key in _CODE_KEYS or is_private:
+            raise UsageError(
+                f"The backbone's configuration has unknown keys: {key!r} names code, and no code "
+                "of a model is run here. Take it out of config.json if you trust the rest."
+            )
+        if isinstance(value, Mapping):
+            _refuse_code(value)

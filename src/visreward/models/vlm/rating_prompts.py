@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from jinja2 import TemplateError
 from transformers import AddedToken, PreTrainedTokenizerBase, Qwen2Tokenizer
 
 from visreward.core.errors import UsageError
@@ -137,9 +138,15 @@ class ChatInputs:
         if num_images not in self._frames:
             content = [{"type": "image"}] * num_images + [{"type": "text", "text": _SENTINEL}]
             turns: Any = [{"role": "user", "content": content}]  # its type there has text alone
-            rendered = self.tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=True
-            )
+            try:
+                rendered = self.tokenizer.apply_chat_template(
+                    turns, tokenize=False, add_generation_prompt=True
+                )
+            except TemplateError as error:
+                raise UsageError(
+                    f"The chat template cannot be used: {str(error).rstrip('.')}. "
+                    "Give the chat template of the backbone."
+                ) from error
             before, _, after = str(rendered).partition(_SENTINEL)
             if before.count(_IMAGE) != num_images:
                 raise UsageError(
