@@ -58,6 +58,13 @@ def serve(  # noqa: PLR0913 - one parameter for each option
     timeout_s: Annotated[
         float, typer.Option(metavar="S", help="Longest time of one request.")
     ] = 60.0,
+    hang_s: Annotated[
+        float,
+        typer.Option(
+            metavar="S",
+            help="Without an answer, a model's process is replaced; more if it is busy.",
+        ),
+    ] = 30.0,
     drain_s: Annotated[
         float, typer.Option(metavar="S", help="What requests in flight get at SIGTERM.")
     ] = 30.0,
@@ -89,6 +96,7 @@ def serve(  # noqa: PLR0913 - one parameter for each option
             batch_invariant=batch_invariant,
             attention=attention,
             max_batch_tokens=max_batch_tokens,
+            hang_s=hang_s,
         )
         for name in model or ["ict-hp-mini"]
     )
