@@ -1,0 +1,180 @@
+"""How much of the library's throughput is left behind the server, and what a request waits more.
+
+Both sides score the same edits with the same model on the same cores, and take turns in one run:
+the library as a stream of files in batches of the size that the server makes, the server under many
+clients that each wait for their answer. All images differ, so that no cache helps; the clients run
+on the same cores too. Then single requests come at random, at a tenth of that rate, and the library
+scores the same ones in its process.
+
+Run: python benchmarks/serving_throughput.py [--model NAME] [--threads N] [--repeats N]
+     [--output FILE.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+from typing import Any
+
+from record import write_run
+from serving_load.clients import closed_loop, open_loop, over_after, scored_per_s
+from serving_load.library import Library, Plan, beside
+from serving_load.server import Server, running_server
+from serving_load.workload import Work, endless
+
+ROLES = ("http", "decoder", "model")
+
+
+def served_turn(
+    server: Server, options: argparse.Namespace, works: list[Work], tag: str
+) -> dict[str, Any]:
+    """Return rate, batch size and CPU time by process of one turn of the server."""
+    name = options.model
+    sums = [f'visreward_batch_items_{part}{{model="{name}"}}' for part in ("sum", "count")]
+    before, batches_before = server.cpu_seconds(), [server.metric(each) for each in sums]
+    replies = asyncio.run(
+        closed_loop(
+            server.port,
+            (work.body(name) for work in endless(works, tag)),
+            num_clients=options.clients,
+            is_over=over_after(options.seconds),
+            tag=tag,
+        )
+    )
+    after, batches_after = server.cpu_seconds(), [server.metric(each) for each in sums]
+    num_scored = sum(reply.num_scored for reply in replies)
+    items, batches = (b - a for a, b in zip(batches_before, batches_after, strict=True))
+    return {
+        "per_s": scored_per_s(replies, skip_s=options.seconds / 5),
+        "num_scored": num_scored,
+        "failed": [reply.code for reply in replies if reply.status != 200],
+        "items_per_batch": items / batches,
+        "cpu_ms_per_candidate": {
+            role: 1000 * (after[role] - before[role]) / num_scored for role in ROLES
+        },
+        "median_latency_s": statistics.median(reply.seconds for reply in replies),
+    }
+
+
+def throughput(
+    server: Server, library: Library, options: argparse.Namespace, works: list[Work]
+) -> dict[str, Any]:
+    """Return the rates of both sides, turn by turn."""
+    warm = served_turn(server, options, works, "warm")
+    batch_size = max(1, round(warm["items_per_batch"]))
+    per_turn = max(1, round(warm["per_s"] * options.seconds / options.candidates))
+    library.stream(num=min(per_turn, 8), batch_size=batch_size, tag="warm")
+    turns = []
+    for number in range(options.repeats):
+        before = library.stream(num=per_turn // 2 + 1, batch_size=batch_size, tag=f"a{number}")
+        served = served_turn(server, options, works, f"s{number}")
+        after = library.stream(num=per_turn // 2 + 1, batch_size=batch_size, tag=f"b{number}")
+        num_scored = before["num_scored"] + after["num_scored"]
+        library_per_s = num_scored / (before["seconds"] + after["seconds"])
+        turns.append(
+            {
+                "served": served,
+                "library_per_s": library_per_s,
+                "library_cpu_ms": 1000 * (before["cpu_s"] + after["cpu_s"]) / num_scored,
+                "share": served["per_s"] / library_per_s,
+            }
+        )
+    return {"batch_size": batch_size, "turns": turns}
+
+
+def added_latency(
+    server: Server,
+    library: Library,
+    options: argparse.Namespace,
+    works: list[Work],
+    *,
+    peak_per_s: float,
+) -> dict[str, Any]:
+    """Return the median seconds of single requests at a tenth of the peak, both sides in turn."""
+    rate = 0.1 * peak_per_s / options.candidates
+    served: list[float] = []
+    in_process: list[float] = []
+    for number in range(options.repeats):
+        replies = asyncio.run(
+            open_loop(
+                server.port,
+                (work.body(options.model) for work in endless(works, f"l{number}")),
+                rate=rate,
+                seconds=options.requests / rate,
+                tag=f"l{number}",
+            )
+        )
+        served += [reply.seconds for reply in replies if reply.status == 200]
+        in_process += library.one(
+            num=options.requests, pause_s=max(0.0, 0.9 / rate), tag=f"p{number}"
+        )
+    medians = [1000 * statistics.median(each) for each in (served, in_process)]
+    return {
+        "requests_per_s": rate,
+        "served_ms": medians[0],
+        "in_process_ms": medians[1],
+        "added_ms": medians[0] - medians[1],
+        "num_requests": len(served),
+    }
+
+
+def report(results: dict[str, Any]) -> None:
+    """Print the figures as Markdown."""
+    print("| turn | library/s | served/s | share | batch | library ms | http | decoder | model |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for number, turn in enumerate(results["throughput"]["turns"]):
+        served = turn["served"]
+        costs = " | ".join(f"{served['cpu_ms_per_candidate'][role]:.1f}" for role in ROLES)
+        print(
+            f"| {number} | {turn['library_per_s']:.1f} | {served['per_s']:.1f} | "
+            f"{turn['share']:.1%} | {served['items_per_batch']:.0f} | "
+            f"{turn['library_cpu_ms']:.1f} | {costs} |"
+        )
+    found = results["latency"]
+    print(f"\nShare of the library's throughput, median: {results['share']:.1%}.")
+    print(
+        f"At {found['requests_per_s']:.2f} requests/s: {found['served_ms']:.1f} ms served, "
+        f"{found['in_process_ms']:.1f} ms in process, {found['added_ms']:+.1f} ms."
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="editreward-mini")
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--candidates", type=int, default=4, help="of a request, at most 6")
+    parser.add_argument("--side", type=int, default=224, help="of the images, in pixels")
+    parser.add_argument("--distinct", type=int, default=64, help="requests with their own pixels")
+    parser.add_argument("--threads", type=int, help="of torch on both sides; default: its choice")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of one turn")
+    parser.add_argument("--requests", type=int, default=40, help="of one turn of latency")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--serve-options", default="", help="more options of visreward serve")
+    parser.add_argument("--output", help="JSON file to write")
+    options = parser.parse_args(arguments)
+    plan = Plan(
+        model=options.model,
+        candidates=options.candidates,
+        side=options.side,
+        distinct=options.distinct,
+    )
+    works = plan.works()
+    serve_options = options.serve_options.split()
+    with (
+        beside(plan, threads=options.threads) as library,
+        running_server([options.model], serve_options, threads=options.threads) as server,
+    ):
+        found = throughput(server, library, options, works)
+        peak = statistics.median(turn["served"]["per_s"] for turn in found["turns"])
+        latency = added_latency(server, library, options, works, peak_per_s=peak)
+    share = statistics.median(turn["share"] for turn in found["turns"])
+    results = {"share": share, "throughput": found, "latency": latency}
+    report(results)
+    settings = {key: value for key, value in vars(options).items() if key != "output"}
+    write_run(options.output, settings=settings, results=results)
+
+
+if __name__ == "__main__":
+    main()
