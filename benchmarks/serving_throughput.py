@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
+import sys
 from typing import Any
 
 from record import write_run
@@ -44,6 +45,9 @@ def served_turn(
     )
     after, batches_after = server.cpu_seconds(), [server.metric(each) for each in sums]
     num_scored = sum(reply.num_scored for reply in replies)
+    if not num_scored:
+        codes = sorted({str(reply.code) for reply in replies})
+        sys.exit(f"The server scored nothing: {', '.join(codes)}. Give it longer turns.")
     items, batches = (b - a for a, b in zip(batches_before, batches_after, strict=True))
     return {
         "per_s": scored_per_s(replies, skip_s=options.seconds / 5),

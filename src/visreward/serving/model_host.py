@@ -14,9 +14,11 @@ from visreward.serving.batching import FairQueue, Job, Part
 from visreward.serving.exchange import (
     Candidate,
     Hello,
+    Stage,
     Ticket,
     batch_message,
     batch_tokens,
+    laid_out,
     read_hello,
     read_outcome,
 )
@@ -245,11 +247,13 @@ class ModelHost:
         for part in parts:
             if ticket := self._tickets.get(part.job):
                 self._metrics.stage_seconds.labels("queue", name).observe(now - ticket.since)
+                ticket.stages.append(Stage(name="queue", start_s=ticket.since, end_s=now))
 
     def _take_answer(self, answer: Message) -> None:
         parts = self._in_flight.pop(answer["id"])
         self._wake.set()
         name, results = self.setup.name, iter(answer["results"])
+        stages = laid_out(answer["stages"], time.perf_counter())
         assert self.hello is not None
         for part in parts:
             ticket = self._tickets.get(part.job)
@@ -257,7 +261,10 @@ class ModelHost:
                 outcome = read_outcome(next(results), self.hello.facts)
                 if ticket is not None:
                     ticket.outcomes[number] = outcome
-            if ticket is not None and None not in ticket.outcomes:
+            if ticket is None:
+                continue
+            ticket.stages += stages
+            if None not in ticket.outcomes:
                 self._tickets.pop(part.job)
                 ticket.done.set_result(None)
         seconds, tokens = sum(answer["stages"].values()), batch_tokens(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from visreward.core.images import UPRIGHT
 from visreward.models.facts import ModelFacts
 from visreward.serving.batching import Job
 from visreward.serving.decoding import DecoderPool, Picture
-from visreward.serving.exchange import Candidate, Hello, Outcome
+from visreward.serving.exchange import Candidate, Hello, Outcome, Stage
 from visreward.serving.metrics import Metrics
 from visreward.serving.model_host import ModelHost
 from visreward.serving.problems import Code, Problem
 from visreward.serving.settings import ServerSettings
+from visreward.serving.tracing import Tracing
 
 _REQUESTS_PER_DECODER: Final = 4
 _HELD_POLL_S: Final = 0.01
@@ -58,13 +60,15 @@ class RewardService:
 
     Attributes:
         hosts: The served models, by name.
+        tracing: Where the stages of requests are told.
         is_draining: Whether new requests are refused.
         num_open: How many requests are being answered.
     """
 
-    def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
+    def __init__(self, settings: ServerSettings, metrics: Metrics, tracing: Tracing) -> None:
         self.settings = settings
         self.metrics = metrics
+        self.tracing = tracing
         self.hosts: dict[str, ModelHost] = {}
         self.is_draining = False
         self.num_open = 0
@@ -172,13 +176,16 @@ class RewardService:
 
     async def _scored(self, question: Question, host: ModelHost, hello: Hello) -> Answer:
         with self._counted(question.client, len(question.candidates)):
+            start_s = time.perf_counter()
             async with self._decoded(question, hello.facts) as (sources, pictures):
+                decode = Stage(name="decode", start_s=start_s, end_s=time.perf_counter())
+                self.tracing.add([decode], model=host.setup.name)
                 outcomes: list[Outcome | None] = [
                     picture if isinstance(picture, Code) else None for picture in pictures
                 ]
                 job = _job(question, hello, sources, pictures)
                 if job.items:
-                    scored = iter(await _outcomes(host, job))
+                    scored = iter(await self._outcomes(host, job))
                     outcomes = [next(scored) if each is None else each for each in outcomes]
         found = tuple(each for each in outcomes if each is not None)
         assert len(found) == len(question.candidates)
@@ -230,6 +237,15 @@ class RewardService:
         finally:
             self._hold(-sum(len(picture.pixels) for picture in held))
 
+    async def _outcomes(self, host: ModelHost, job: Job[Candidate]) -> list[Outcome]:
+        ticket = host.submit(job)
+        try:
+            await ticket.done
+        finally:
+            host.drop(job)
+            self.tracing.add(ticket.stages, model=host.setup.name)
+        return [outcome for outcome in ticket.outcomes if outcome is not None]
+
     def _hold(self, num_bytes: int) -> None:
         self._held_bytes += num_bytes
         self.metrics.held_bytes.set(self._held_bytes)
@@ -265,12 +281,3 @@ def _job(
         item_work=tuple(text + hello.work.image_tokens(each.num_pixels) for each in fit),
         shared_work=sum(hello.work.image_tokens(source.num_pixels) for source in sources),
     )
-
-
-async def _outcomes(host: ModelHost, job: Job[Candidate]) -> list[Outcome]:
-    ticket = host.submit(job)
-    try:
-        await ticket.done
-    finally:
-        host.drop(job)
-    return [outcome for outcome in ticket.outcomes if outcome is not None]
