@@ -26,7 +26,7 @@ from record import write_run
 from serving_load.damaged_images import damaged_images
 from serving_load.schema_bodies import JSON, MSGPACK, from_schema, raw_bodies
 from serving_load.server import Server, running_server
-from serving_load.workload import make_works
+from serving_load.workload import Plan
 
 DECLARED = (503, 504)
 DETAIL = re.compile(
@@ -87,8 +87,8 @@ def send_images(prober: Prober, images: list[bytes], model: str) -> None:
 def send_requests(prober: Prober, server: Server, options: argparse.Namespace) -> None:
     """Send requests that are drawn from the schemas."""
     document = json.loads(server.get("/openapi.json")[1])
-    (work,) = make_works(1, candidates=2, side=64, has_source=False)
-    pictures = [*work.candidates, *damaged_images(60, seed=options.seed)[-20:]]
+    plan = Plan(model=options.models[0], candidates=2, side=64, distinct=1, has_source=False)
+    pictures = [*plan.works()[0].candidates, *damaged_images(80, seed=options.seed)[-20:]]
     texts = [base64.b64encode(picture).decode() for picture in pictures]
     known = {
         "candidates": texts,

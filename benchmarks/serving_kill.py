@@ -21,9 +21,8 @@ from typing import Any
 from record import write_run
 from serving_load.accounts import account
 from serving_load.clients import Reply, closed_loop
-from serving_load.library import Plan
 from serving_load.server import Server, running_server, wait_for
-from serving_load.workload import endless
+from serving_load.workload import Plan, add_options
 
 GRACE_S = 5.0
 
@@ -44,8 +43,7 @@ async def kills_under_load(
     server: Server, options: argparse.Namespace
 ) -> tuple[list[Reply], list[dict[str, float]]]:
     """Kill while clients ask; return their answers and the times."""
-    works = plan_of(options).works()
-    bodies = (work.body(options.model) for work in endless(works, "kill"))
+    bodies = Plan.of(options, server).bodies("kill")
     is_over = asyncio.Event()
     load = asyncio.create_task(
         closed_loop(
@@ -63,16 +61,6 @@ async def kills_under_load(
     await asyncio.sleep(options.pause_s)
     is_over.set()
     return await load, found
-
-
-def plan_of(options: argparse.Namespace) -> Plan:
-    """Return what is asked."""
-    return Plan(
-        model=options.model,
-        candidates=options.candidates,
-        side=options.side,
-        distinct=options.distinct,
-    )
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -107,12 +95,8 @@ def requests_of(server: Server) -> list[dict[str, Any]]:
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print, write; exit status 1 where a request was lost or the model came late."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="editreward-mini")
+    add_options(parser, distinct=32)
     parser.add_argument("--clients", type=int, default=32)
-    parser.add_argument("--candidates", type=int, default=4, help="of a request, at most 6")
-    parser.add_argument("--side", type=int, default=224, help="of the images, in pixels")
-    parser.add_argument("--distinct", type=int, default=32, help="requests with their own pixels")
-    parser.add_argument("--threads", type=int, help="of torch; default: its choice")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--pause-s", type=float, default=3.0, help="between a start and a kill")
     parser.add_argument("--output", help="JSON file to write")

@@ -20,9 +20,8 @@ from typing import Any
 from record import write_run
 from serving_load.accounts import account, milliseconds
 from serving_load.clients import Reply, closed_loop, open_loop, over_after, scored_per_s
-from serving_load.library import Plan
 from serving_load.server import Server, running_server, wait_for
-from serving_load.workload import Work, endless
+from serving_load.workload import Plan, add_options
 
 
 def requests_logged(server: Server, tag: str) -> list[dict[str, Any]]:
@@ -30,12 +29,12 @@ def requests_logged(server: Server, tag: str) -> list[dict[str, Any]]:
     return [line for line in server.events("request") if line["request_id"].startswith(tag)]
 
 
-def peak(server: Server, options: argparse.Namespace, works: list[Work], tag: str) -> float:
+def peak(server: Server, options: argparse.Namespace, plan: Plan, tag: str) -> float:
     """Return candidates per second when every client waits for its answer."""
     replies = asyncio.run(
         closed_loop(
             server.port,
-            (work.body(options.model) for work in endless(works, tag)),
+            plan.bodies(tag),
             num_clients=options.clients,
             is_over=over_after(options.peak_seconds),
             tag=tag,
@@ -45,7 +44,7 @@ def peak(server: Server, options: argparse.Namespace, works: list[Work], tag: st
 
 
 def overload(
-    server: Server, options: argparse.Namespace, works: list[Work], *, peak_per_s: float
+    server: Server, options: argparse.Namespace, plan: Plan, *, peak_per_s: float
 ) -> dict[str, Any]:
     """Return what the server does when more comes than it can do."""
     memory: list[dict[str, float]] = []
@@ -54,7 +53,7 @@ def overload(
     replies: list[Reply] = asyncio.run(
         open_loop(
             server.port,
-            (work.body(options.model) for work in endless(works, "over")),
+            plan.bodies("over"),
             rate=options.times * peak_per_s / options.candidates,
             seconds=options.seconds,
             tag="over",
@@ -101,31 +100,21 @@ def report(results: dict[str, Any]) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print, write; exit status 1 where a request was lost or answered twice."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="editreward-mini")
+    add_options(parser, distinct=64)
     parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--candidates", type=int, default=4, help="of a request, at most 6")
-    parser.add_argument("--side", type=int, default=224, help="of the images, in pixels")
-    parser.add_argument("--distinct", type=int, default=64, help="requests with their own pixels")
-    parser.add_argument("--threads", type=int, help="of torch; default: its choice")
     parser.add_argument("--times", type=float, default=5.0, help="of the peak")
     parser.add_argument("--peak-seconds", type=float, default=20.0)
     parser.add_argument("--seconds", type=float, default=60.0, help="of overload")
     parser.add_argument("--max-queue-items", type=int, default=256)
     parser.add_argument("--output", help="JSON file to write")
     options = parser.parse_args(arguments)
-    plan = Plan(
-        model=options.model,
-        candidates=options.candidates,
-        side=options.side,
-        distinct=options.distinct,
-    )
-    works = plan.works()
     more = ["--max-queue-items", str(options.max_queue_items)]
     with running_server([options.model], more, threads=options.threads) as server:
-        peak(server, options, works, "warm")
-        before = peak(server, options, works, "before")
-        found = overload(server, options, works, peak_per_s=before)
-        after = peak(server, options, works, "after")
+        plan = Plan.of(options, server)
+        peak(server, options, plan, "warm")
+        before = peak(server, options, plan, "before")
+        found = overload(server, options, plan, peak_per_s=before)
+        after = peak(server, options, plan, "after")
     results = {
         "peaks_per_s": [before, after],
         "goodput_share": found["goodput_per_s"] / ((before + after) / 2),

@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 from record import write_run
 from serving_load.accounts import account
 from serving_load.clients import closed_loop, open_loop, over_after, scored_per_s
-from serving_load.library import Plan
 from serving_load.server import Server, running_server, wait_for
-from serving_load.workload import Work, endless
+from serving_load.workload import Plan, add_options
 from visreward.core.extras import require_extra
 
 NUM_BLOCKS = 12
@@ -52,9 +51,9 @@ def slope_per_hour(seconds: NDArray[np.float64], mib: NDArray[np.float64]) -> di
     return {"slope": slope, "low": slope - half, "high": slope + half}
 
 
-def soak(server: Server, options: argparse.Namespace, works: list[Work]) -> dict[str, Any]:
+def soak(server: Server, options: argparse.Namespace, plan: Plan) -> dict[str, Any]:
     """Return memory and answers of the steady load."""
-    bodies = (work.body(options.model) for work in endless(works, "soak"))
+    bodies = plan.bodies("soak")
     warm = asyncio.run(
         closed_loop(
             server.port,
@@ -108,27 +107,17 @@ def soak(server: Server, options: argparse.Namespace, works: list[Work]) -> dict
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print, write; exit status 1 where a request was lost or a process was replaced."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="editreward-mini")
+    add_options(parser, distinct=64)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--load", type=float, default=0.5, help="share of the peak")
-    parser.add_argument("--candidates", type=int, default=4, help="of a request, at most 6")
-    parser.add_argument("--side", type=int, default=224, help="of the images, in pixels")
-    parser.add_argument("--distinct", type=int, default=64, help="requests with their own pixels")
     parser.add_argument("--warm-seconds", type=float, default=30.0)
-    parser.add_argument("--threads", type=int, help="of torch; default: its choice")
     parser.add_argument("--output", help="JSON file to write")
     options = parser.parse_args(arguments)
     require_extra("bench", "scipy")
-    plan = Plan(
-        model=options.model,
-        candidates=options.candidates,
-        side=options.side,
-        distinct=options.distinct,
-    )
-    works = plan.works()
     with running_server([options.model], threads=options.threads) as server:
+        plan = Plan.of(options, server)
         before = server.pids()
-        results = soak(server, options, works)
+        results = soak(server, options, plan)
         results["restarted"] = len(server.pids() - before)
     for role, found in results["slopes_mib_per_hour"].items():
         first, last, most = results["memory_mib"][role]

@@ -3,8 +3,10 @@
 Both sides score the same edits with the same model on the same cores, and take turns in one run:
 the library as a stream of files in batches of the size that the server makes, the server under many
 clients that each wait for their answer. All images differ, so that no cache helps; the clients run
-on the same cores too. Then single requests come at random, at a tenth of that rate, and the library
-scores the same ones in its process.
+on the same cores too. `share` compares candidates per second. `share_by_cpu` compares what a
+candidate takes of the cores, which is the same where both sides fill them, and which other programs
+on the machine disturb less. Then single requests come at random, at a tenth of that rate, and the
+library scores the same ones in its process.
 
 Run: python benchmarks/serving_throughput.py [--model NAME] [--threads N] [--repeats N]
      [--output FILE.json]
@@ -20,15 +22,15 @@ from typing import Any
 
 from record import write_run
 from serving_load.clients import closed_loop, open_loop, over_after, scored_per_s
-from serving_load.library import Library, Plan, beside
+from serving_load.library import Library, beside
 from serving_load.server import Server, running_server
-from serving_load.workload import Work, endless
+from serving_load.workload import Plan, add_options
 
 ROLES = ("http", "decoder", "model")
 
 
 def served_turn(
-    server: Server, options: argparse.Namespace, works: list[Work], tag: str
+    server: Server, options: argparse.Namespace, plan: Plan, tag: str
 ) -> dict[str, Any]:
     """Return rate, batch size and CPU time by process of one turn of the server."""
     name = options.model
@@ -37,7 +39,7 @@ def served_turn(
     replies = asyncio.run(
         closed_loop(
             server.port,
-            (work.body(name) for work in endless(works, tag)),
+            plan.bodies(tag),
             num_clients=options.clients,
             is_over=over_after(options.seconds),
             tag=tag,
@@ -62,26 +64,29 @@ def served_turn(
 
 
 def throughput(
-    server: Server, library: Library, options: argparse.Namespace, works: list[Work]
+    server: Server, library: Library, options: argparse.Namespace, plan: Plan
 ) -> dict[str, Any]:
     """Return the rates of both sides, turn by turn."""
-    warm = served_turn(server, options, works, "warm")
+    warm = served_turn(server, options, plan, "warm")
     batch_size = max(1, round(warm["items_per_batch"]))
     per_turn = max(1, round(warm["per_s"] * options.seconds / options.candidates))
     library.stream(num=min(per_turn, 8), batch_size=batch_size, tag="warm")
     turns = []
     for number in range(options.repeats):
         before = library.stream(num=per_turn // 2 + 1, batch_size=batch_size, tag=f"a{number}")
-        served = served_turn(server, options, works, f"s{number}")
+        served = served_turn(server, options, plan, f"s{number}")
         after = library.stream(num=per_turn // 2 + 1, batch_size=batch_size, tag=f"b{number}")
         num_scored = before["num_scored"] + after["num_scored"]
         library_per_s = num_scored / (before["seconds"] + after["seconds"])
+        server_cpu_ms = sum(served["cpu_ms_per_candidate"].values())
+        library_cpu_ms = 1000 * (before["cpu_s"] + after["cpu_s"]) / num_scored
         turns.append(
             {
                 "served": served,
                 "library_per_s": library_per_s,
-                "library_cpu_ms": 1000 * (before["cpu_s"] + after["cpu_s"]) / num_scored,
+                "library_cpu_ms": library_cpu_ms,
                 "share": served["per_s"] / library_per_s,
+                "share_by_cpu": library_cpu_ms / server_cpu_ms,
             }
         )
     return {"batch_size": batch_size, "turns": turns}
@@ -91,7 +96,7 @@ def added_latency(
     server: Server,
     library: Library,
     options: argparse.Namespace,
-    works: list[Work],
+    plan: Plan,
     *,
     peak_per_s: float,
 ) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def added_latency(
         replies = asyncio.run(
             open_loop(
                 server.port,
-                (work.body(options.model) for work in endless(works, f"l{number}")),
+                plan.bodies(f"l{number}"),
                 rate=rate,
                 seconds=options.requests / rate,
                 tag=f"l{number}",
@@ -136,7 +141,8 @@ def report(results: dict[str, Any]) -> None:
             f"{turn['library_cpu_ms']:.1f} | {costs} |"
         )
     found = results["latency"]
-    print(f"\nShare of the library's throughput, median: {results['share']:.1%}.")
+    print(f"\nShare of the library's throughput, median: {results['share']:.1%};")
+    print(f"by the CPU time that a candidate takes: {results['share_by_cpu']:.1%}.")
     print(
         f"At {found['requests_per_s']:.2f} requests/s: {found['served_ms']:.1f} ms served, "
         f"{found['in_process_ms']:.1f} ms in process, {found['added_ms']:+.1f} ms."
@@ -146,35 +152,26 @@ def report(results: dict[str, Any]) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="editreward-mini")
+    add_options(parser, distinct=64)
     parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--candidates", type=int, default=4, help="of a request, at most 6")
-    parser.add_argument("--side", type=int, default=224, help="of the images, in pixels")
-    parser.add_argument("--distinct", type=int, default=64, help="requests with their own pixels")
-    parser.add_argument("--threads", type=int, help="of torch on both sides; default: its choice")
     parser.add_argument("--seconds", type=float, default=20.0, help="of one turn")
     parser.add_argument("--requests", type=int, default=40, help="of one turn of latency")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--serve-options", default="", help="more options of visreward serve")
     parser.add_argument("--output", help="JSON file to write")
     options = parser.parse_args(arguments)
-    plan = Plan(
-        model=options.model,
-        candidates=options.candidates,
-        side=options.side,
-        distinct=options.distinct,
-    )
-    works = plan.works()
-    serve_options = options.serve_options.split()
-    with (
-        beside(plan, threads=options.threads) as library,
-        running_server([options.model], serve_options, threads=options.threads) as server,
-    ):
-        found = throughput(server, library, options, works)
-        peak = statistics.median(turn["served"]["per_s"] for turn in found["turns"])
-        latency = added_latency(server, library, options, works, peak_per_s=peak)
-    share = statistics.median(turn["share"] for turn in found["turns"])
-    results = {"share": share, "throughput": found, "latency": latency}
+    more = options.serve_options.split()
+    with running_server([options.model], more, threads=options.threads) as server:
+        plan = Plan.of(options, server)
+        with beside(plan, threads=options.threads) as library:
+            found = throughput(server, library, options, plan)
+            peak = statistics.median(turn["served"]["per_s"] for turn in found["turns"])
+            latency = added_latency(server, library, options, plan, peak_per_s=peak)
+    shares = {
+        name: statistics.median(turn[name] for turn in found["turns"])
+        for name in ("share", "share_by_cpu")
+    }
+    results = {**shares, "throughput": found, "latency": latency}
     report(results)
     settings = {key: value for key, value in vars(options).items() if key != "output"}
     write_run(options.output, settings=settings, results=results)

@@ -13,7 +13,7 @@ from PIL import Image
 _SIDE = 48
 _BOMB_SIDE = 30_000
 _FORMATS = ("JPEG", "PNG", "WebP")
-_OTHER_FORMATS = ("GIF", "BMP", "TIFF", "PPM", "ICO", "PDF", "EPS", "TGA", "PCX", "SGI")
+_OTHER_FORMATS = ("GIF", "BMP", "TIFF", "PPM", "ICO", "EPS", "TGA", "PCX", "SGI")
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 
 
@@ -83,7 +83,12 @@ def _others(rng: np.random.Generator) -> list[bytes]:
         Image.fromarray(pixels).save(buffer, format=name)
         found.append(buffer.getvalue())
         found.append(_PNG_HEAD + buffer.getvalue())
-    found += [b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"8BPS\0\1" + bytes(40), b"SIMPLE  ="]
+    found += [
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"%PDF-1.4\n1 0 obj<<>>endobj",
+        b"8BPS\0\1" + bytes(40),
+        b"SIMPLE  =",
+    ]
     return [*found, b"\x80\x04\x95pickle.", rng.bytes(300)]
 
 

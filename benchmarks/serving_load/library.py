@@ -17,32 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from serving_load.server import environment
-from serving_load.workload import Work, endless, make_works
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What both sides score.
-
-    Attributes:
-        candidates: Of each request.
-        side: Of the images, in pixels.
-        distinct: Requests with different pixels.
-    """
-
-    model: str
-    candidates: int
-    side: int
-    distinct: int
-
-    def works(self) -> list[Work]:
-        """Return the requests."""
-        from visreward.models.loading import load_model
-
-        needs_source = load_model(self.model, device="cpu").facts.needs_source
-        return make_works(
-            self.distinct, candidates=self.candidates, side=self.side, has_source=needs_source
-        )
+from serving_load.workload import Plan, Work, endless
 
 
 @dataclass
@@ -76,7 +51,7 @@ def beside(plan: Plan, *, threads: int | None) -> Iterator[Library]:
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "serving_load.library", plan.model),
-            *map(str, (plan.candidates, plan.side, plan.distinct)),
+            *map(str, (plan.candidates, plan.side, plan.distinct, int(plan.has_source))),
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -99,8 +74,14 @@ def main() -> None:
     from visreward.scoring.engine import ScoringEngine
 
     model_name, *numbers = sys.argv[1:]
-    candidates, side, distinct = map(int, numbers)
-    plan = Plan(model=model_name, candidates=candidates, side=side, distinct=distinct)
+    candidates, side, distinct, has_source = map(int, numbers)
+    plan = Plan(
+        model=model_name,
+        candidates=candidates,
+        side=side,
+        distinct=distinct,
+        has_source=bool(has_source),
+    )
     model, works = load_model(model_name, device="cpu"), plan.works()
 
     def samples(work: Work) -> list[Sample]:

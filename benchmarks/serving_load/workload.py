@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import functools
 import io
 import itertools
+import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +14,7 @@ from dataclasses import dataclass
 import msgpack
 from PIL import Image
 
+from serving_load.server import Server
 from visreward.data.scenes.edits import plan_edit, render_edit
 
 _END_BYTES = 12  # the IEND chunk
@@ -41,19 +45,70 @@ class Work:
         return bytes(msgpack.packb(values))
 
 
-def make_works(num: int, *, candidates: int, side: int, has_source: bool) -> list[Work]:
-    """Return some requests of synthetic edits as PNG files; at most 6 candidates each."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is asked: synthetic edits as PNG files.
+
+    Attributes:
+        model: Whom requests name.
+        candidates: Of each request, at most 6.
+        side: Of the images, in pixels.
+        distinct: Requests with different pixels.
+        has_source: Whether requests have a source image.
+    """
+
+    model: str
+    candidates: int
+    side: int
+    distinct: int
+    has_source: bool
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, server: Server) -> Plan:
+        """Return what a command's options ask of a server."""
+        listed = json.loads(server.get("/v1/models")[1])["models"]
+        (needs_source,) = [each["needs_source"] for each in listed if each["name"] == options.model]
+        return cls(
+            model=options.model,
+            candidates=options.candidates,
+            side=options.side,
+            distinct=options.distinct,
+            has_source=needs_source,
+        )
+
+    def works(self) -> list[Work]:
+        """Return the requests; they are painted once."""
+        return _painted(self)
+
+    def bodies(self, tag: str) -> Iterator[bytes]:
+        """Yield request bodies without an end, all different."""
+        return (work.body(self.model) for work in endless(self.works(), tag))
+
+
+@functools.cache
+def _painted(plan: Plan) -> list[Work]:
     works = []
-    for index in range(num):
-        edit = render_edit(plan_edit(seed=7, split="test", index=index), size=side)
+    for index in range(plan.distinct):
+        edit = render_edit(plan_edit(seed=7, split="test", index=index), size=plan.side)
         works.append(
             Work(
                 prompt=edit.instruction,
-                source=_png(edit.source_image) if has_source else None,
-                candidates=tuple(map(_png, edit.images[:candidates])),
+                source=_png(edit.source_image) if plan.has_source else None,
+                candidates=tuple(map(_png, edit.images[: plan.candidates])),
             )
         )
     return works
+
+
+def add_options(parser: argparse.ArgumentParser, *, distinct: int) -> None:
+    """Add the options that say what is asked, and with how many threads."""
+    parser.add_argument("--model", default="editreward-mini")
+    parser.add_argument("--candidates", type=int, default=4, help="of a request, at most 6")
+    parser.add_argument("--side", type=int, default=224, help="of the images, in pixels")
+    parser.add_argument(
+        "--distinct", type=int, default=distinct, help="requests with their own pixels"
+    )
+    parser.add_argument("--threads", type=int, help="of torch; default: its choice")
 
 
 def endless(works: list[Work], tag: str) -> Iterator[Work]:
