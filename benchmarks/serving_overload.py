@@ -40,7 +40,7 @@ def peak(server: Server, options: argparse.Namespace, plan: Plan, tag: str) -> f
             tag=tag,
         )
     )
-    return scored_per_s(replies, skip_s=options.peak_seconds / 5)
+    return scored_per_s(replies)
 
 
 def overload(
@@ -65,7 +65,7 @@ def overload(
     log = requests_logged(server, "over-")
     wait_for(lambda: len(requests_logged(server, "over-")) >= len(replies), timeout_s=10)
     log = requests_logged(server, "over-")
-    goodput = scored_per_s(replies, skip_s=options.seconds / 5)
+    goodput = scored_per_s(replies)
     totals = [sum(each.values()) for each in memory]
     settled = totals[len(totals) // 5 :]
     half = max(1, len(settled) // 4)

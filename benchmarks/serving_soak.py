@@ -63,7 +63,7 @@ def soak(server: Server, options: argparse.Namespace, plan: Plan) -> dict[str, A
             tag="warm",
         )
     )
-    peak_per_s = scored_per_s(warm, skip_s=options.warm_seconds / 5)
+    peak_per_s = scored_per_s(warm)
     times: list[float] = []
     memory: list[dict[str, float]] = []
 

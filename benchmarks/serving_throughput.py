@@ -52,7 +52,7 @@ def served_turn(
         sys.exit(f"The server scored nothing: {', '.join(codes)}. Give it longer turns.")
     items, batches = (b - a for a, b in zip(batches_before, batches_after, strict=True))
     return {
-        "per_s": scored_per_s(replies, skip_s=options.seconds / 5),
+        "per_s": scored_per_s(replies),
         "num_scored": num_scored,
         "failed": [reply.code for reply in replies if reply.status != 200],
         "items_per_batch": items / batches,

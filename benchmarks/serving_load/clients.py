@@ -195,17 +195,14 @@ async def open_loop(
     return replies
 
 
-def scored_per_s(replies: list[Reply], *, skip_s: float) -> float:
-    """Return candidates scored per second, without what was answered in the first seconds.
+def scored_per_s(replies: list[Reply]) -> float:
+    """Return candidates scored per second, from the first request to the last answer.
 
-    Batches are answered at once; the count goes from the end of one answer to the end of another.
+    Batches are answered at once, so that the answers within any shorter window are a matter of
+    chance. The server works until the last answer: clients that stop earlier cost no rate.
     """
-    done = sorted((reply.done_at, reply.num_scored) for reply in replies if reply.num_scored)
-    begin = min(reply.sent_at for reply in replies) + skip_s
-    last_sent = max(reply.sent_at for reply in replies)
-    counted = [(at, count) for at, count in done if begin <= at <= last_sent]
-    if len(counted) < 2:
+    scored = [reply for reply in replies if reply.num_scored]
+    if not scored:
         return 0.0
-    times = np.array([at for at, _ in counted])
-    totals = np.cumsum([count for _, count in counted])
-    return float(np.polyfit(times - times[0], totals, 1)[0])
+    seconds = max(reply.done_at for reply in scored) - min(reply.sent_at for reply in replies)
+    return sum(reply.num_scored for reply in scored) / seconds

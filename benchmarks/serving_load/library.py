@@ -48,7 +48,7 @@ class Library:
 @contextmanager
 def beside(plan: Plan, *, threads: int | None) -> Iterator[Library]:
     """Start the process, and end it after the block."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [
             *(sys.executable, "-m", "serving_load.library", plan.model),
             *map(str, (plan.candidates, plan.side, plan.distinct, int(plan.has_source))),
@@ -58,13 +58,8 @@ def beside(plan: Plan, *, threads: int | None) -> Iterator[Library]:
         text=True,
         env=environment(threads),
         cwd=Path(__file__).parents[1],
-    )
-    try:
-        yield Library(process)
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait()
+    ) as process:
+        yield Library(process)  # the end of its input is the end of the process
 
 
 def main() -> None:

@@ -86,8 +86,11 @@ def test_milliseconds_are_those_of_one_status() -> None:
 @given(rate=st.floats(0.5, 50), count=st.integers(1, 6))
 def test_scored_per_s_steady_answers_give_their_rate(rate: float, count: int) -> None:
     replies = [reply(str(number), at=number / rate, count=count) for number in range(200)]
+    refused = [reply("late", at=1e6, status=429)]
 
-    assert scored_per_s(replies, skip_s=0) == pytest.approx(rate * count, rel=1e-6)
+    seconds = 199 / rate + 1  # each is answered after 1 s
+    assert scored_per_s(replies + refused) == pytest.approx(200 * count / seconds)
+    assert scored_per_s(refused) == 0
 
 
 def test_slope_per_hour_straight_line_is_its_slope_and_noise_has_zero_inside() -> None:
