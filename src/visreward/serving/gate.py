@@ -84,6 +84,11 @@ class Gate:
                 self._service.metrics.rejections.labels(problem.code.value).inc()
                 response = error_response(problem, request_id)
                 await response(scope, receive, send_named)
+            except Exception:
+                logger.exception("request failed", extra={"request_id": request_id})
+                if not status:
+                    response = error_response(Problem(Code.INTERNAL_ERROR), request_id)
+                    await response(scope, receive, send_named)
         finally:
             self._service.num_open -= 1
             # The path of a request that found no route comes from a stranger, and is left out.
