@@ -16,10 +16,11 @@ import json
 import re
 import sys
 from collections import Counter
+from contextlib import closing
 from typing import Any
 
 import msgpack
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from record import write_run
@@ -56,6 +57,7 @@ class Prober:
             content = response.read()
         except (http.client.HTTPException, OSError) as error:
             self.faults.append(f"{path}: no answer, {type(error).__name__}")
+            self.close()
             self._connection = None
             return
         self.statuses[response.status] += 1
@@ -66,6 +68,11 @@ class Prober:
             self.faults.append(f"{path}: {response.status} for {body[:200]!r}")
         if found := DETAIL.search(content):
             self.faults.append(f"{path}: the answer holds {found.group()!r} for {body[:200]!r}")
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
 
     def results(self) -> dict[str, Any]:
         """Return what came back."""
@@ -112,6 +119,7 @@ def send_requests(prober: Prober, server: Server, options: argparse.Namespace) -
         max_examples=options.requests,
         deadline=None,
         database=None,
+        phases=(Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )
     @given(routes)
@@ -144,12 +152,13 @@ def main(arguments: list[str] | None = None) -> None:
     results: dict[str, Any] = {}
     with running_server(options.models, threads=options.threads) as server:
         before = server.pids()
-        prober = Prober(server)
-        send_images(prober, damaged_images(options.images, seed=options.seed), options.models[0])
-        results["images"] = prober.results()
-        prober = Prober(server)
-        send_requests(prober, server, options)
-        results["requests"] = prober.results()
+        with closing(Prober(server)) as prober:
+            images = damaged_images(options.images, seed=options.seed)
+            send_images(prober, images, options.models[0])
+            results["images"] = prober.results()
+        with closing(Prober(server)) as prober:
+            send_requests(prober, server, options)
+            results["requests"] = prober.results()
         results["restarted"] = len(server.pids() - before)
         results["is_ready"] = server.is_ready()
     for kind in ("images", "requests"):
