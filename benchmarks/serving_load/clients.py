@@ -195,14 +195,21 @@ async def open_loop(
     return replies
 
 
-def scored_per_s(replies: list[Reply]) -> float:
+def scored_per_s(replies: list[Reply], *, only_under_load: bool = False) -> float:
     """Return candidates scored per second, from the first request to the last answer.
 
-    Batches are answered at once, so that the answers within any shorter window are a matter of
-    chance. The server works until the last answer: clients that stop earlier cost no rate.
+    Batches are answered at once, so that the answers within a short window are a matter of chance.
+    The server works until the last answer: clients that stop earlier cost no rate.
+
+    Args:
+        replies: All answers of a phase.
+        only_under_load: Whether only answers count that came before the last request was sent.
     """
+    begin = min(reply.sent_at for reply in replies)
+    end = max(reply.sent_at for reply in replies)
     scored = [reply for reply in replies if reply.num_scored]
-    if not scored:
-        return 0.0
-    seconds = max(reply.done_at for reply in scored) - min(reply.sent_at for reply in replies)
-    return sum(reply.num_scored for reply in scored) / seconds
+    if only_under_load:
+        scored = [reply for reply in scored if reply.done_at <= end]
+    elif scored:
+        end = max(reply.done_at for reply in scored)
+    return sum(reply.num_scored for reply in scored) / (end - begin) if scored else 0.0

@@ -91,6 +91,9 @@ def test_scored_per_s_steady_answers_give_their_rate(rate: float, count: int) ->
     seconds = 199 / rate + 1  # each is answered after 1 s
     assert scored_per_s(replies + refused) == pytest.approx(200 * count / seconds)
     assert scored_per_s(refused) == 0
+    in_time = sum(number / rate + 1 <= 199 / rate for number in range(200))
+    under_load = scored_per_s(replies, only_under_load=True)
+    assert under_load == pytest.approx(in_time * count / (199 / rate), rel=0.01)
 
 
 def test_slope_per_hour_straight_line_is_its_slope_and_noise_has_zero_inside() -> None:
