@@ -75,6 +75,13 @@ def serve(  # noqa: PLR0913 - one parameter for each option
             "--flow-grpo", help="Take flow_grpo's pickles, of plain data only, at POST /."
         ),
     ] = False,
+    hang_s: Annotated[
+        float,
+        typer.Option(
+            metavar="S",
+            help="Without an answer, a model's process is replaced; more if it is busy.",
+        ),
+    ] = 30.0,
     drain_s: Annotated[
         float, typer.Option(metavar="S", help="What requests in flight get at SIGTERM.")
     ] = 30.0,
@@ -107,6 +114,7 @@ def serve(  # noqa: PLR0913 - one parameter for each option
             batch_invariant=batch_invariant,
             attention=attention,
             max_batch_tokens=max_batch_tokens,
+            hang_s=hang_s,
         )
         for name in model or ["ict-hp-mini"]
     )

@@ -20,6 +20,7 @@ from visreward.serving.flow_grpo_route import router as flow_grpo_router
 from visreward.serving.model_host import ModelHost
 from visreward.serving.openapi import describe_bodies, documented
 from visreward.serving.problems import Code, Problem
+from visreward.serving.questions import Answer, Question
 from visreward.serving.responses import body_response, error_response
 from visreward.serving.schemas import (
     FailedBody,
@@ -32,7 +33,7 @@ from visreward.serving.schemas import (
     checked_items,
     score_body,
 )
-from visreward.serving.service import Answer, Question, RewardService, service_of
+from visreward.serving.service import RewardService, service_of
 
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -22,9 +22,10 @@ from visreward.serving.disconnects import until_disconnected
 from visreward.serving.model_host import ModelHost
 from visreward.serving.openapi import documented
 from visreward.serving.problems import Code, Problem
+from visreward.serving.questions import Question
 from visreward.serving.responses import body_response
 from visreward.serving.schemas import ErrorBody, checked_items, error_body
-from visreward.serving.service import Question, RewardService, service_of
+from visreward.serving.service import RewardService, service_of
 
 router = APIRouter()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
 from visreward.core.types import DimensionScore, Score
@@ -28,6 +28,15 @@ class Candidate:
     sources: tuple[Picture, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What a request went through, in seconds of `time.perf_counter`."""
+
+    name: str
+    start_s: float
+    end_s: float
+
+
 @dataclass(eq=False, slots=True, kw_only=True)
 class Ticket:
     """A job in the queue, and what its request waits for.
@@ -35,12 +44,15 @@ class Ticket:
     Attributes:
         outcomes: A score or a code for each candidate, in order; None until it is known.
         done: Set when all are known, or with the problem of the whole.
+        since: When it came into the queue, by `time.perf_counter`.
+        stages: What it went through so far.
     """
 
     job: Job[Candidate]
     outcomes: list[Outcome | None]
     done: asyncio.Future[None]
     since: float
+    stages: list[Stage] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +93,19 @@ def batch_tokens(parts: list[Part[Candidate]]) -> int:
     groups = {part.job.group or id(part.job): part.job.shared_work for part in parts}
     items = sum(sum(part.job.item_work[part.start : part.stop]) for part in parts)
     return items + sum(groups.values())
+
+
+def laid_out(seconds: Mapping[str, float], end_s: float) -> list[Stage]:
+    """Return the stages of a batch one after the other, the last of them ending at a time.
+
+    The model's process says how long each took in sum; they may alternate within a batch.
+    """
+    start_s = end_s - sum(seconds.values())
+    stages = []
+    for name, duration_s in seconds.items():
+        stages.append(Stage(name=name, start_s=start_s, end_s=start_s + duration_s))
+        start_s += duration_s
+    return stages
 
 
 def read_hello(message: Message) -> Hello:

@@ -26,8 +26,9 @@ from visreward.serving.disconnects import until_disconnected
 from visreward.serving.exchange import Outcome
 from visreward.serving.plain_pickle import read_plain, write_plain
 from visreward.serving.problems import CATALOGUE, Code, Problem
+from visreward.serving.questions import Question
 from visreward.serving.schemas import error_body
-from visreward.serving.service import Question, RewardService, service_of
+from visreward.serving.service import RewardService, service_of
 
 router = APIRouter(include_in_schema=False)
 

@@ -58,6 +58,10 @@ class Gate:
         scope.setdefault("state", {})
         scope["state"]["request_id"] = request_id
         scope["state"]["client"] = _name(headers.get(CLIENT_HEADER)) or _peer(scope)
+        trace = self._service.tracing.begin(
+            method=scope["method"], headers=headers, request_id=request_id
+        )
+        scope["state"]["trace_id"] = trace.trace_id
         start, status = time.perf_counter(), 0
 
         async def send_named(message: Message) -> None:
@@ -80,9 +84,17 @@ class Gate:
                 self._service.metrics.rejections.labels(problem.code.value).inc()
                 response = error_response(problem, request_id)
                 await response(scope, receive, send_named)
+            except Exception:
+                logger.exception("request failed", extra={"request_id": request_id})
+                if not status:
+                    response = error_response(Problem(Code.INTERNAL_ERROR), request_id)
+                    await response(scope, receive, send_named)
         finally:
             self._service.num_open -= 1
-            self._account(scope, status, time.perf_counter() - start)
+            # The path of a request that found no route comes from a stranger, and is left out.
+            route = getattr(scope.get("route"), "path", "none")
+            trace.end(route=route, status=status)
+            self._account(scope, route, status, time.perf_counter() - start)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         limits = self._service.settings.limits
@@ -110,12 +122,11 @@ class Gate:
         declared = headers.get("content-length", "0")
         return min(int(declared), limit) if declared.isdecimal() else 0
 
-    def _account(self, scope: Scope, status: int, seconds: float) -> None:
-        # The path of a request that found no route comes from a stranger, and is left out.
-        route = getattr(scope.get("route"), "path", "none")
+    def _account(self, scope: Scope, route: str, status: int, seconds: float) -> None:
         metrics = self._service.metrics
         metrics.requests.labels(route, str(status)).inc()
         metrics.request_seconds.labels(route).observe(seconds)
+        trace_id = scope["state"]["trace_id"]
         logger.info(
             "request",
             extra={
@@ -123,6 +134,7 @@ class Gate:
                 "route": route,
                 "status": status,
                 "milliseconds": round(1000 * seconds, 1),
+                **({} if trace_id is None else {"trace_id": trace_id}),
             },
         )
 

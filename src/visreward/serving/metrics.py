@@ -79,6 +79,12 @@ class Metrics:
         self.model_restarts = Counter(
             "visreward_model_restarts", "Starts after the first.", ("model",), registry=registry
         )
+        self.model_hangs = Counter(
+            "visreward_model_hangs",
+            "Processes that took far too long for a batch and were killed.",
+            ("model",),
+            registry=registry,
+        )
         self.decoder_restarts = Counter(
             "visreward_decoder_restarts", "Decoders that were replaced.", registry=registry
         )

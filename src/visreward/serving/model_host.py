@@ -14,15 +14,18 @@ from visreward.serving.batching import FairQueue, Job, Part
 from visreward.serving.exchange import (
     Candidate,
     Hello,
+    Stage,
     Ticket,
     batch_message,
     batch_tokens,
+    laid_out,
     read_hello,
     read_outcome,
 )
 from visreward.serving.metrics import Metrics
 from visreward.serving.problems import Code, Problem
 from visreward.serving.settings import ModelSetup
+from visreward.serving.watchdog import TICK_S, Watchdog
 from visreward.serving.workers.frames import Message
 from visreward.serving.workers.process import WorkerProcess
 
@@ -61,6 +64,7 @@ class ModelHost:
         self._in_flight: dict[int, list[Part[Candidate]]] = {}
         self._num_sent = 0
         self._tokens_per_s = math.nan
+        self._watchdog = Watchdog(setup.hang_s)
         self._wake = asyncio.Event()
         self._first_start: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.get_running_loop().create_task(self._supervise())
@@ -152,21 +156,46 @@ class ModelHost:
     async def _run(self, worker: WorkerProcess) -> bool:
         """Run one process to its end; return whether it became ready."""
         self.pid = worker.pid
+        start = time.perf_counter()
         await worker.send(asdict(self.setup))
         message = await worker.receive()
-        if message is None or not self._greet(message):
+        if message is None or not self._greet(message, load_s=time.perf_counter() - start):
             return False
-        sender = asyncio.get_running_loop().create_task(self._send_batches(worker))
+        loop = asyncio.get_running_loop()
+        tasks = [
+            loop.create_task(self._send_batches(worker)),
+            loop.create_task(self._watch(worker)),
+        ]
         try:
             while (answer := await worker.receive()) is not None:
                 self._take_answer(answer)
         finally:
-            sender.cancel()
-            await asyncio.wait([sender])
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
             self._in_flight.clear()
         return True
 
-    def _greet(self, message: Message) -> bool:
+    async def _watch(self, worker: WorkerProcess) -> None:
+        """Kill a process that takes far too long; its end is then noticed like any other."""
+        self._watchdog = Watchdog(self.setup.hang_s)
+        last = time.perf_counter()
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = time.perf_counter()
+            first = next(iter(self._in_flight), None)
+            tokens = 0 if first is None else batch_tokens(self._in_flight[first])
+            if self._watchdog.is_hung(first, tokens=tokens, elapsed_s=now - last):
+                logger.error(
+                    "model process hangs",
+                    extra={"model": self.setup.name, "model_pid": worker.pid, "tokens": tokens},
+                )
+                self._metrics.model_hangs.labels(self.setup.name).inc()
+                worker.kill()
+                return
+            last = now
+
+    def _greet(self, message: Message, *, load_s: float) -> bool:
         """Take a process's first message; return whether the model is ready."""
         if "failure" in message:
             logger.error("model failed to start", extra={"reason": message["failure"]})
@@ -181,7 +210,10 @@ class ModelHost:
             return False
         self.hello = hello
         self._set_state("ready")
-        logger.info("model ready", extra={"model": self.setup.name, "model_pid": self.pid})
+        logger.info(
+            "model ready",
+            extra={"model": self.setup.name, "model_pid": self.pid, "load_s": round(load_s, 2)},
+        )
         if not self._first_start.done():
             self._first_start.set_result(None)
         return True
@@ -215,11 +247,13 @@ class ModelHost:
         for part in parts:
             if ticket := self._tickets.get(part.job):
                 self._metrics.stage_seconds.labels("queue", name).observe(now - ticket.since)
+                ticket.stages.append(Stage(name="queue", start_s=ticket.since, end_s=now))
 
     def _take_answer(self, answer: Message) -> None:
         parts = self._in_flight.pop(answer["id"])
         self._wake.set()
         name, results = self.setup.name, iter(answer["results"])
+        stages = laid_out(answer["stages"], time.perf_counter())
         assert self.hello is not None
         for part in parts:
             ticket = self._tickets.get(part.job)
@@ -227,12 +261,16 @@ class ModelHost:
                 outcome = read_outcome(next(results), self.hello.facts)
                 if ticket is not None:
                     ticket.outcomes[number] = outcome
-            if ticket is not None and None not in ticket.outcomes:
+            if ticket is None:
+                continue
+            ticket.stages += stages
+            if None not in ticket.outcomes:
                 self._tickets.pop(part.job)
                 ticket.done.set_result(None)
-        seconds = sum(answer["stages"].values())
+        seconds, tokens = sum(answer["stages"].values()), batch_tokens(parts)
+        self._watchdog.answered(tokens, seconds)
         if seconds > 0:
-            self._tokens_per_s = batch_tokens(parts) / seconds
+            self._tokens_per_s = tokens / seconds
         self._metrics.observe_stages(name, answer["stages"])
         self._metrics.vision_cache.labels(name, "hit").set(answer["cache_hits"])
         self._metrics.vision_cache.labels(name, "miss").set(answer["cache_misses"])

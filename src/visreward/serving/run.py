@@ -20,6 +20,7 @@ from visreward.serving.gate import Gate, JsonLines
 from visreward.serving.metrics import Metrics
 from visreward.serving.service import RewardService
 from visreward.serving.settings import ServerSettings
+from visreward.serving.tracing import tracing_from_environment
 
 _BACKLOG: Final = 512
 _KEEP_ALIVE_S: Final = 30
@@ -81,7 +82,7 @@ def log_as_json_lines() -> None:
 
 
 async def _serve(settings: ServerSettings, listener: socket.socket) -> None:
-    service = RewardService(settings, Metrics())
+    service = RewardService(settings, Metrics(), tracing_from_environment())
     server = _Server(
         uvicorn.Config(
             Gate(create_app(service), service),
@@ -108,6 +109,7 @@ async def _serve(settings: ServerSettings, listener: socket.socket) -> None:
         server.should_exit = True
         await serving
         await service.stop()
+        await asyncio.to_thread(service.tracing.close)
     logger.info("stopped")
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from visreward.core.types import Score
 from visreward.serving.problems import CATALOGUE, Code, Problem
-from visreward.serving.service import Answer
+from visreward.serving.questions import Answer
 
 EncodedImage: TypeAlias = Annotated[
     str | bytes,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from starlette.requests import Request
@@ -15,44 +15,18 @@ from visreward.core.images import UPRIGHT
 from visreward.models.facts import ModelFacts
 from visreward.serving.batching import Job
 from visreward.serving.decoding import DecoderPool, Picture
-from visreward.serving.exchange import Candidate, Hello, Outcome
+from visreward.serving.exchange import Candidate, Hello, Outcome, Stage
 from visreward.serving.fetching import ImageFetcher
 from visreward.serving.metrics import Metrics
 from visreward.serving.model_host import ModelHost
 from visreward.serving.problems import Code, Problem
+from visreward.serving.questions import Answer, Question, check_question, job_of
 from visreward.serving.settings import ServerSettings
+from visreward.serving.tracing import Tracing
 from visreward.serving.url_rules import is_url
 
 _REQUESTS_PER_DECODER: Final = 4
 _HELD_POLL_S: Final = 0.01
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What a client wants scored, whatever route it came by.
-
-    Attributes:
-        model: Name of a served model, or None for the first.
-        sources: Source images: bytes, base64 text, or URLs where those are allowed.
-        candidates: Images to score, likewise.
-        timeout_s: How long the answer is of use; None takes the server's limit.
-        client: Whose turn it is on.
-    """
-
-    model: str | None
-    prompt: str
-    candidates: Sequence[str | bytes]
-    sources: Sequence[str | bytes] = ()
-    timeout_s: float | None = None
-    client: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """The outcome of each candidate, in order."""
-
-    facts: ModelFacts
-    outcomes: tuple[Outcome, ...]
 
 
 class RewardService:
@@ -60,15 +34,22 @@ class RewardService:
 
     Attributes:
         hosts: The served models, by name.
+        tracing: Where the stages of requests are told.
         is_draining: Whether new requests are refused.
         num_open: How many requests are being answered.
     """
 
     def __init__(
-        self, settings: ServerSettings, metrics: Metrics, *, fetcher: ImageFetcher | None = None
+        self,
+        settings: ServerSettings,
+        metrics: Metrics,
+        tracing: Tracing,
+        *,
+        fetcher: ImageFetcher | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
+        self.tracing = tracing
         self.hosts: dict[str, ModelHost] = {}
         self.is_draining = False
         self.num_open = 0
@@ -151,7 +132,7 @@ class RewardService:
         """
         host = self.host(question.model)
         hello = host.known()
-        self._check(question, hello.facts)
+        check_question(question, hello.facts, self.settings.limits)
         self.check_room(question.client, len(question.candidates))
         limit_s = self.settings.limits.timeout_s
         try:
@@ -160,31 +141,18 @@ class RewardService:
         except TimeoutError:
             raise Problem(Code.DEADLINE_EXCEEDED) from None
 
-    def _check(self, question: Question, facts: ModelFacts) -> None:
-        """Refuse what cannot be scored, before anything is decoded."""
-        limits = self.settings.limits
-        if not question.candidates:
-            raise Problem(Code.NO_CANDIDATES, field="candidates")
-        if len(question.candidates) + len(question.sources) > limits.images:
-            raise Problem(Code.TOO_MANY_IMAGES, field="candidates")
-        if len(question.prompt) > limits.prompt_chars:
-            raise Problem(Code.PROMPT_TOO_LONG, field="prompt")
-        if facts.needs_prompt and not question.prompt.strip():
-            raise Problem(Code.PROMPT_REQUIRED, field="prompt")
-        if facts.needs_source and not question.sources:
-            raise Problem(Code.SOURCE_REQUIRED, field="source_images")
-        if question.sources and not facts.needs_source:
-            raise Problem(Code.SOURCE_NOT_WANTED, field="source_images")
-
     async def _scored(self, question: Question, host: ModelHost, hello: Hello) -> Answer:
         with self._counted(question.client, len(question.candidates)):
+            start_s = time.perf_counter()
             async with self._decoded(question, hello.facts) as (sources, pictures):
+                decode = Stage(name="decode", start_s=start_s, end_s=time.perf_counter())
+                self.tracing.add([decode], model=host.setup.name)
                 outcomes: list[Outcome | None] = [
                     picture if isinstance(picture, Code) else None for picture in pictures
                 ]
-                job = _job(question, hello, sources, pictures)
+                job = job_of(question, hello, sources, pictures)
                 if job.items:
-                    scored = iter(await _outcomes(host, job))
+                    scored = iter(await self._outcomes(host, job))
                     outcomes = [next(scored) if each is None else each for each in outcomes]
         found = tuple(each for each in outcomes if each is not None)
         assert len(found) == len(question.candidates)
@@ -250,6 +218,15 @@ class RewardService:
                 images = await self._fetcher.fetch_all(images, max_bytes=max_bytes)
             yield images
 
+    async def _outcomes(self, host: ModelHost, job: Job[Candidate]) -> list[Outcome]:
+        ticket = host.submit(job)
+        try:
+            await ticket.done
+        finally:
+            host.drop(job)
+            self.tracing.add(ticket.stages, model=host.setup.name)
+        return [outcome for outcome in ticket.outcomes if outcome is not None]
+
     def _hold(self, num_bytes: int) -> None:
         self._held_bytes += num_bytes
         self.metrics.held_bytes.set(self._held_bytes)
@@ -267,30 +244,3 @@ def service_of(request: Request) -> RewardService:
     service = request.app.state.service
     assert isinstance(service, RewardService)
     return service
-
-
-def _job(
-    question: Question, hello: Hello, sources: list[Picture], pictures: list[Picture | Code]
-) -> Job[Candidate]:
-    """Return the job of the candidates that could be decoded."""
-    fit = [picture for picture in pictures if isinstance(picture, Picture)]
-    text = hello.work.text_tokens(question.prompt)
-    return Job(
-        client=question.client,
-        group=" ".join(source.key for source in sources),
-        items=tuple(
-            Candidate(prompt=question.prompt, picture=picture, sources=tuple(sources))
-            for picture in fit
-        ),
-        item_work=tuple(text + hello.work.image_tokens(each.num_pixels) for each in fit),
-        shared_work=sum(hello.work.image_tokens(source.num_pixels) for source in sources),
-    )
-
-
-async def _outcomes(host: ModelHost, job: Job[Candidate]) -> list[Outcome]:
-    ticket = host.submit(job)
-    try:
-        await ticket.done
-    finally:
-        host.drop(job)
-    return [outcome for outcome in ticket.outcomes if outcome is not None]

@@ -65,6 +65,8 @@ class ModelSetup:
         attention: Attention back-end.
         max_batch_tokens: How many tokens go to the model at once; a single candidate with more
             goes alone.
+        hang_s: Seconds without an answer after which the process counts as hung and is replaced;
+            more for batches that should take longer.
     """
 
     name: str
@@ -73,10 +75,13 @@ class ModelSetup:
     batch_invariant: bool = False
     attention: str = "sdpa"
     max_batch_tokens: int = 16_384
+    hang_s: float = 30.0
 
     def __post_init__(self) -> None:
         if self.max_batch_tokens < 1:
             raise UsageError(f"max_batch_tokens is {self.max_batch_tokens}. Give 1 or more.")
+        if not self.hang_s > 0:
+            raise UsageError(f"hang_s is {self.hang_s}. Give a number of seconds above 0.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from visreward.serving.gate import Gate
 from visreward.serving.metrics import Metrics
 from visreward.serving.service import RewardService
 from visreward.serving.settings import Limits, ModelSetup, ServerSettings
+from visreward.serving.tracing import Tracing
 from visreward.serving.url_rules import URLRules
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def served(port: int, ask: Callable[[httpx2.AsyncClient], Awaitable[None]]) -> N
             num_decoders=1,
         )
         fetcher = ImageFetcher(RULES, resolve=resolve, make_transport=lambda: Loopback(port))
-        service = RewardService(settings, Metrics(), fetcher=fetcher)
+        service = RewardService(settings, Metrics(), Tracing(), fetcher=fetcher)
         try:
             await service.start()
             transport = httpx2.ASGITransport(Gate(create_app(service), service))

@@ -68,9 +68,13 @@ class WorkerProcess:
         """Wait for one message; None when the child is gone."""
         return await read(self._reader)
 
+    def kill(self) -> None:
+        """End the child at once; one that was stopped by a signal too."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
     async def stop(self) -> None:
         """End the child at once, and wait for its end."""
         self._writer.close()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        self.kill()
         await self._process.wait()

@@ -1,0 +1,1 @@
+"""What the serving benchmarks share: a real server, its load, and the library beside it."""

@@ -1,0 +1,130 @@
+"""The server under five times the load that it can bear.
+
+First as many clients as it likes, for its peak; then requests at five times that rate, whatever it
+answers. It should go on at its peak, refuse the rest at once with 429, hold its memory, and answer
+every request once: ids are followed through the answers and the log. The load comes from the same
+machine, and what it takes there the server lacks; `load_cpu` says how much that is.
+
+Run: python benchmarks/serving_overload.py [--model NAME] [--seconds S] [--output FILE.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from dataclasses import asdict
+from typing import Any
+
+from record import write_run
+from serving_load.accounts import account, milliseconds
+from serving_load.clients import Reply, closed_loop, open_loop, over_after, scored_per_s
+from serving_load.server import Server, running_server, wait_for
+from serving_load.workload import Plan, add_options
+
+
+def requests_logged(server: Server, tag: str) -> list[dict[str, Any]]:
+    """Return the log's lines of the requests of one phase."""
+    return [line for line in server.events("request") if line["request_id"].startswith(tag)]
+
+
+def peak(server: Server, options: argparse.Namespace, plan: Plan, tag: str) -> float:
+    """Return candidates per second when every client waits for its answer."""
+    replies = asyncio.run(
+        closed_loop(
+            server.port,
+            plan.bodies(tag),
+            num_clients=options.clients,
+            is_over=over_after(options.peak_seconds),
+            tag=tag,
+        )
+    )
+    return scored_per_s(replies)
+
+
+def overload(
+    server: Server, options: argparse.Namespace, plan: Plan, *, peak_per_s: float
+) -> dict[str, Any]:
+    """Return what the server does when more comes than it can do."""
+    memory: list[dict[str, float]] = []
+    cpu, wall = time.process_time(), time.perf_counter()
+    server_cpu = server.cpu_seconds()
+    replies: list[Reply] = asyncio.run(
+        open_loop(
+            server.port,
+            plan.bodies("over"),
+            rate=options.times * peak_per_s / options.candidates,
+            seconds=options.seconds,
+            tag="over",
+            num_clients=options.clients,
+            each_second=lambda: memory.append(server.memory_mib()),
+        )
+    )
+    wall = time.perf_counter() - wall
+    wait_for(lambda: len(requests_logged(server, "over-")) >= len(replies), timeout_s=10)
+    log = requests_logged(server, "over-")
+    goodput = scored_per_s(replies, only_under_load=True)
+    totals = [sum(each.values()) for each in memory]
+    settled = totals[len(totals) // 5 :]
+    half = max(1, len(settled) // 4)
+    return {
+        "asked_per_s": options.times * peak_per_s,
+        "goodput_per_s": goodput,
+        "account": asdict(account(replies, log)),
+        "is_whole": account(replies, log).is_whole,
+        "refusal_ms_at_server": milliseconds(log, status=429),
+        "memory_mib": memory,
+        "memory_growth": sum(settled[-half:]) / sum(settled[:half]) - 1,
+        "load_cpu": (time.process_time() - cpu) / wall,
+        "server_cpu": {
+            role: (after - server_cpu[role]) / wall for role, after in server.cpu_seconds().items()
+        },
+    }
+
+
+def report(results: dict[str, Any]) -> None:
+    """Print the figures."""
+    found = results["overload"]
+    print(
+        f"Peak before and after: {results['peaks_per_s'][0]:.1f}, {results['peaks_per_s'][1]:.1f}"
+    )
+    print(f"Asked {found['asked_per_s']:.1f}/s, scored {found['goodput_per_s']:.1f}/s.")
+    print(f"Goodput: {results['goodput_share']:.1%} of the peak.")
+    print(f"429 at the server, ms: {found['refusal_ms_at_server']}")
+    print(f"Memory: {found['memory_growth']:+.1%}. Answers: {found['account']}")
+    print(f"Cores: load {found['load_cpu']:.2f}, server {found['server_cpu']}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print, write; exit status 1 where a request was lost or answered twice."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_options(parser, distinct=64)
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--times", type=float, default=5.0, help="of the peak")
+    parser.add_argument("--peak-seconds", type=float, default=20.0)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of overload")
+    parser.add_argument("--max-queue-items", type=int, default=256)
+    parser.add_argument("--output", help="JSON file to write")
+    options = parser.parse_args(arguments)
+    more = ["--max-queue-items", str(options.max_queue_items)]
+    with running_server([options.model], more, threads=options.threads) as server:
+        plan = Plan.of(options, server)
+        peak(server, options, plan, "warm")
+        before = peak(server, options, plan, "before")
+        found = overload(server, options, plan, peak_per_s=before)
+        after = peak(server, options, plan, "after")
+    results = {
+        "peaks_per_s": [before, after],
+        "goodput_share": found["goodput_per_s"] / ((before + after) / 2),
+        "overload": found,
+    }
+    report(results)
+    settings = {key: value for key, value in vars(options).items() if key != "output"}
+    write_run(options.output, settings=settings, results=results)
+    if not found["is_whole"]:
+        sys.exit("A request was lost or answered twice. See account.")
+
+
+if __name__ == "__main__":
+    main()
