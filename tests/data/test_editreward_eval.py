@@ -126,6 +126,8 @@ def test_single_edits_keep_score_and_generator(
     (image,) = row.images
     assert image.image == tmp_path / "out/7.png"
     assert (image.generator, image.rank) == ("one", None)
+    (nameless,) = read(tmp_path, layout, [{**values, "model": None}])
+    assert nameless.images[0].generator is None
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_single_edits_keep_score_and_generator(
     ("change", "message"),
     [
         ({"score": None}, "has None in 'score', expected a number"),
-        ({"model": None}, "has None in 'model', expected text"),
+        ({"model": 3}, "has 3 in 'model', expected text"),
     ],
 )
 def test_single_edits_malformed_row_is_named(

@@ -6,7 +6,8 @@ The other keys of such files are not read: in the published file of GenAI-Bench 
 scores contradict the first dimension in half of the rows.
 
 Single edits, of AURORA-Bench (prompt, input, gen) and ImagenHub (instruction, input_path,
-output_path): each with score, by people, and model, what made it.
+output_path): each with score, by people, and model, what made it; as in the released code, edits
+without one are of one editing model, "unknown".
 
 Images are named relative to the file, or to the folder that is given for them.
 """
@@ -48,7 +49,7 @@ def _single_edit(*, prompt: str, source: str, image: str) -> Callable[[Row], Pre
             ranks=None,
             sources=row.image_names(source),
             overall=(row.number_at("score"),),
-            generators=(row.text("model"),),
+            generators=(row.optional_text("model"),),
         )
 
     return parse
@@ -65,6 +66,7 @@ AURORA_PAIRS: Final = PreferenceFormat(
     name="aurora-bench",
     kind="json",
     splits=(
+        "valid_human_ratings_pairwise_with_scores_revise",
         "valid_human_ratings_pairwise_with_scores_revise_20250923",
         "valid_aurora_human_ratings_pairwise",
     ),
