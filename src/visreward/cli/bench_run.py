@@ -165,7 +165,7 @@ def _open(choice: BenchChoice) -> _Opened:
                 "file of its data, or a data set of the hub, with --data."
             )
         return _Opened(data=benchmark.read(None), name="its own")
-    source = find_data(choice.data, revision=choice.revision)
+    source = find_data(choice.data, revision=choice.revision, files=benchmark.hub_files)
     return _Opened(data=benchmark.read(source.path, images=choice.images), name=source.name)
 
 

@@ -191,7 +191,8 @@ def rated_release(folder: Path, num: int = 40) -> np.ndarray[Any, Any]:
         (folder / f"{rater}.tsv").write_text("\n".join(lines), encoding="utf-8")
     lookup = {f"{number}.jpg": {"instruction": f"edit {number}"} for number in range(num)}
     (folder / "dataset_lookup.json").write_text(json.dumps(lookup), encoding="utf-8")
-    return np.sqrt(cells.prod(axis=-1))
+    scores: np.ndarray[Any, Any] = np.sqrt(cells.prod(axis=-1))
+    return scores
 
 
 def correlations_of_raters(scores: np.ndarray[Any, Any]) -> list[list[float]]:

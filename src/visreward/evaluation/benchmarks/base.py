@@ -65,6 +65,10 @@ class Benchmark(abc.ABC):
 
     published: ClassVar[tuple[PublishedRow, ...]] = ()
 
+    hub_files: ClassVar[tuple[str, ...]] = ("*",)
+    """Which files of a data set of the hub are fetched, as patterns of the hub's client: the rest,
+    such as a train split of hundreds of gigabytes, is not needed."""
+
     @abc.abstractmethod
     def read(self, path: Path | None, *, images: Path | None = None) -> BenchData:
         """Return the groups.
