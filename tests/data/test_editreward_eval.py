@@ -95,6 +95,28 @@ def test_pairs_published_file_has_503_pairs_without_a_tie(shared_dir: Path) -> N
     assert against == 253
 
 
+def test_aurora_pairs_as_adiee_takes_them_say_who_won(tmp_path: Path) -> None:
+    def won(winner: Any, **changes: Any) -> dict[str, Any]:
+        row = {
+            "prompt": "move the cup",
+            "input": "in/1.png",
+            "gens": ["out/1a.png", "out/1b.png"],
+            "models": ["one", "two"],
+            "winner": winner,
+        }
+        return {**row, **changes}
+
+    bad = [won("three"), won("one", models=["one"]), won("one", gens=["out/1a.png"])]
+    table = read(tmp_path, AURORA_PAIRS, [won("one"), won("two"), won("tie"), *bad])
+    ranks = [tuple(image.rank for image in row.images) for row in table[:3]]
+    assert ranks == [(1, 2), (2, 1), (1, 1)]
+    assert [image.generator for image in table[0].images] == ["one", "two"]
+    assert table[0].sources == (tmp_path / "in/1.png",)
+    for place, said in ((3, "'three' in 'winner'"), (4, "expected two"), (5, "1 images")):
+        with pytest.raises(DataError, match=said):
+            table[place]
+
+
 AURORA_ROW = {
     "prompt": "move the cup",
     "input": "in/7.png",
