@@ -6,16 +6,15 @@ Shape letters: M pairs, K dimensions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visreward.core.preference import Calibration
 from visreward.evaluation.calibration import read_chance
+from visreward.evaluation.metrics.reliability import expected_calibration_error
 
 Array = NDArray[np.float64]
-NUM_BINS: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +59,8 @@ def doubt_figures(pairs: ScoredPairs, *, noise: float) -> dict[str, float]:
     Of each pair, P = E[sigmoid(z)] is the probability that the image with the higher mu is the
     better one, z a Gaussian with gap and deviation; 1 - P is the doubt.
 
-    error, doubt: their means. calibration_error: over bins of equally many pairs by P, the mean
+    error, doubt: their means. calibration_error: over bins of equally many pairs by P, equal ones
+    in one, the mean
     distance of P and of the share that is right. noisy_calibration_error: the same against labels
     of which `noise` is wrong, as those were that the model learnt from. log_loss: mean of -log P
     of the right order. deviation: geometric mean. doubt_finds_errors, sigma_finds_errors: how
@@ -93,18 +93,15 @@ def doubt_figures(pairs: ScoredPairs, *, noise: float) -> dict[str, float]:
     return figures
 
 
-def calibration_error(chance: Array, right: Array, *, num_bins: int = NUM_BINS) -> float:
-    """Return the expected calibration error over bins of equally many pairs.
+def calibration_error(chance: Array, right: Array) -> float:
+    """Return the expected calibration error over bins of equally many pairs, equal ones in one.
 
     Args:
         chance: (M,) how likely each pair is said to be right.
         right: (M,) whether it is, or how likely that is.
-        num_bins: At most; no bin is empty.
     """
-    order = np.argsort(chance, kind="stable")
-    bins = np.array_split(order, min(num_bins, len(order)))
-    gaps = [len(each) * abs(chance[each].mean() - right[each].mean()) for each in bins]
-    return float(sum(gaps) / len(order))
+    found = expected_calibration_error(chance, right, binning="equal-count", num_resamples=1)
+    return float("nan") if found.value is None else found.value
 
 
 def share_above(one: Array, other: Array) -> float:

@@ -18,6 +18,7 @@ from experiments.figures import (
 )
 from experiments.runs import Outcome
 from experiments.summary import mean_of, summed_up, table
+from visreward.evaluation.metrics.reliability import expected_calibration_error
 
 
 def scored(gap: list[float], overall: list[float], deviation: float = 0.0) -> ScoredPairs:
@@ -69,10 +70,19 @@ def test_doubt_figures_larger_sigma_on_wrong_pairs_is_seen() -> None:
     assert figures["deviation"] == pytest.approx((0.1 * 0.2 * 3 * 4) ** 0.25)
 
 
-def test_calibration_error_one_bin_is_the_distance_of_the_means() -> None:
-    error = calibration_error(np.array([0.6, 0.8]), np.array([1.0, 1.0]), num_bins=1)
+def test_calibration_error_equal_chances_share_a_bin_whatever_their_order() -> None:
+    chance, right = np.full(20, 0.7), np.array([1.0] * 14 + [0.0] * 6)
 
-    assert error == pytest.approx(0.3)
+    assert calibration_error(chance, right) == pytest.approx(0, abs=1e-12)
+    assert calibration_error(chance, right[::-1].copy()) == pytest.approx(0, abs=1e-12)
+
+
+def test_calibration_error_is_that_of_the_metrics() -> None:
+    rng = np.random.default_rng(1)
+    chance, right = rng.uniform(0.5, 1, 200), rng.integers(0, 2, 200).astype(float)
+    wanted = expected_calibration_error(chance, right, binning="equal-count")
+
+    assert calibration_error(chance, right) == wanted.value
 
 
 @given(

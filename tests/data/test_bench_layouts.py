@@ -13,10 +13,10 @@ from visreward.data.base import load_optional
 from visreward.data.editscore_bench import EDITSCORE_BENCH
 from visreward.data.genai_bench import GENAI_BENCH_EDIT
 from visreward.data.hpdv2 import HPDV2_TEST
-from visreward.data.mmrb2 import MMRB2
+from visreward.data.mmrb2 import MMRB2, MMRB2_TABLES
 from visreward.data.preference_files import PreferenceData
 from visreward.data.preference_table import PreferenceTable
-from visreward.data.preferences import ImageBytes
+from visreward.data.preferences import ImageBytes, readable
 
 pa = load_optional("pyarrow", extra="train")
 pq = load_optional("pyarrow.parquet", extra="train")
@@ -224,6 +224,67 @@ def test_mmrb2_file_of_another_kind_is_refused(tmp_path: Path, text: str, messag
     (tmp_path / "edit.json").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=message):
         PreferenceData(MMRB2, tmp_path).split("edit")
+
+
+def table_row(number: int, chosen: str = "a", **changes: Any) -> dict[str, Any]:
+    """Return a row as the hub's tables have it."""
+    row = {
+        "pair_id": f"pair-{number}",
+        "prompt_text": f"<image_1> put it on <image_2> {number}",
+        "prompt_images": [encoded(f"before {number}"), encoded(f"also {number}")],
+        "response_a_text": "<image_1>",
+        "response_a_images": [encoded(f"a {number}")],
+        "response_a_model": "one",
+        "response_b_text": "<image_1>",
+        "response_b_images": [encoded(f"b {number}")],
+        "response_b_model": "two",
+        "chosen": chosen,
+        "prompt_source": "emu-edit",
+        "human_annotations": "[6, 6, 6]",
+    }
+    return {**row, **changes}
+
+
+def read_tables(folder: Path, rows: list[dict[str, Any]]) -> PreferenceTable:
+    (folder / "edit").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), folder / "edit" / "test-00000-of-00001.parquet")
+    return PreferenceData(MMRB2_TABLES, folder).split("edit")
+
+
+def test_mmrb2_tables_of_the_hub_say_what_the_json_says(tmp_path: Path) -> None:
+    rows = [
+        table_row(0),
+        table_row(1, "b"),
+        table_row(2, "A", prompt_images=[]),
+        table_row(3, "B", prompt_text="<image_1>", prompt_images=[encoded("x")]),
+        table_row(4, "A", response_b_images=[]),
+        table_row(5, "c"),
+    ]
+    table = read_tables(tmp_path, rows)
+    first, second, generated = table[0], table[1], table[2]
+    ranks = [tuple(image.rank for image in row.images) for row in table[:3]]
+    assert ranks == [(1, 2), (2, 1), (1, 2)]
+    assert first.prompt == "put it on\n0"
+    assert [image.source for image in first.images] == [b"a 0", b"b 0"]
+    assert [readable(source) for source in first.sources] == [b"before 0", b"also 0"]
+    assert [image.generator for image in second.images] == ["one", "two"]
+    assert (second.category, readable(second.sources[1])) == ("emu-edit", b"also 1")
+    assert generated.sources == ()
+    for number, message in (
+        (3, "no text in 'prompt_text'"),
+        (4, "0 images in 'response_b_images'"),
+        (5, "'c' in 'chosen'"),
+    ):
+        with pytest.raises(DataError, match=f"Row {number} of .*{message}"):
+            table[number]
+
+
+def test_genai_bench_tables_are_found_beside_those_of_other_tasks(tmp_path: Path) -> None:
+    for task in ("image_edition", "image_generation"):
+        (tmp_path / task).mkdir()
+        file = tmp_path / task / "test_v1-00000-of-00001.parquet"
+        pq.write_table(pa.Table.from_pylist([vote(0, "leftvote")]), file)
+    assert len(PreferenceData(GENAI_BENCH_EDIT, tmp_path).split("test_v1")) == 1
 
 
 def scored(number: int, dimension: Any, **changes: Any) -> dict[str, Any]:

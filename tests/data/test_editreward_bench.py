@@ -167,7 +167,7 @@ def item(number: int, vote: str, size: int, **changes: Any) -> dict[str, Any]:
         "prompt": f"p{number}",
         "path_src": f"{number}/source.png",
         "paths_generated": [f"{number}/{letter}.png" for letter in "ABCDE"[:size]],
-        "human_vote": {"preference": vote},
+        "human_vote": {"ranking": vote},
         **changes,
     }
 
@@ -206,6 +206,15 @@ def test_json_malformed_group_says_what_is_wrong(
     found = read_editreward_bench(path, images=tmp_path / "elsewhere")
     assert len(found.rows) == 0
     assert said in found.problems[0].examples[0]
+
+
+def test_json_ranking_comes_before_preference_which_stands_in_for_it(tmp_path: Path) -> None:
+    votes = ({"ranking": "B>A", "preference": "A>B"}, {"ranking": None, "preference": "A<B"})
+    rows = [item(number, "", 2, human_vote=vote) for number, vote in enumerate(votes)]
+    (tmp_path / "EditReward_Bench_2pair.json").write_text(json.dumps(rows))
+    found = read_editreward_bench(tmp_path)
+    assert [ranks(row) for row in found.rows] == [(2, 1), (2, 1)]
+    assert not found.problems
 
 
 def test_folder_without_such_files_is_refused(tmp_path: Path) -> None:

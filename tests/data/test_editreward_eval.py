@@ -95,6 +95,28 @@ def test_pairs_published_file_has_503_pairs_without_a_tie(shared_dir: Path) -> N
     assert against == 253
 
 
+def test_aurora_pairs_as_adiee_takes_them_say_who_won(tmp_path: Path) -> None:
+    def won(winner: Any, **changes: Any) -> dict[str, Any]:
+        row = {
+            "prompt": "move the cup",
+            "input": "in/1.png",
+            "gens": ["out/1a.png", "out/1b.png"],
+            "models": ["one", "two"],
+            "winner": winner,
+        }
+        return {**row, **changes}
+
+    bad = [won("three"), won("one", models=["one"]), won("one", gens=["out/1a.png"])]
+    table = read(tmp_path, AURORA_PAIRS, [won("one"), won("two"), won("tie"), *bad])
+    ranks = [tuple(image.rank for image in row.images) for row in table[:3]]
+    assert ranks == [(1, 2), (2, 1), (1, 1)]
+    assert [image.generator for image in table[0].images] == ["one", "two"]
+    assert table[0].sources == (tmp_path / "in/1.png",)
+    for place, said in ((3, "'three' in 'winner'"), (4, "expected two"), (5, "1 images")):
+        with pytest.raises(DataError, match=said):
+            table[place]
+
+
 AURORA_ROW = {
     "prompt": "move the cup",
     "input": "in/7.png",
@@ -126,6 +148,8 @@ def test_single_edits_keep_score_and_generator(
     (image,) = row.images
     assert image.image == tmp_path / "out/7.png"
     assert (image.generator, image.rank) == ("one", None)
+    (nameless,) = read(tmp_path, layout, [{**values, "model": None}])
+    assert nameless.images[0].generator is None
 
 
 @pytest.mark.parametrize(
@@ -135,7 +159,7 @@ def test_single_edits_keep_score_and_generator(
     ("change", "message"),
     [
         ({"score": None}, "has None in 'score', expected a number"),
-        ({"model": None}, "has None in 'model', expected text"),
+        ({"model": 3}, "has 3 in 'model', expected text"),
     ],
 )
 def test_single_edits_malformed_row_is_named(

@@ -165,7 +165,7 @@ def _open(choice: BenchChoice) -> _Opened:
                 "file of its data, or a data set of the hub, with --data."
             )
         return _Opened(data=benchmark.read(None), name="its own")
-    source = find_data(choice.data, revision=choice.revision)
+    source = find_data(choice.data, revision=choice.revision, files=benchmark.hub_files)
     return _Opened(data=benchmark.read(source.path, images=choice.images), name=source.name)
 
 
@@ -228,18 +228,26 @@ def _print_results(results: Sequence[BenchResult]) -> None:
     found = [{(m.name, m.filter): m for m in result.metrics} for result in results]
     for key in dict.fromkeys(key for metrics in found for key in metrics):
         label = key[0] if key[1] == "none" else f"{key[0]}, {key[1]}"
-        table.add_row(Text(label), *(_number(metrics.get(key)) for metrics in found))
+        unit = next(metrics[key].unit for metrics in found if key in metrics)
+        table.add_row(
+            Text(f"{label} (%)" if unit == "share" else label),
+            *(_number(metrics.get(key)) for metrics in found),
+        )
     Console().print(table)
 
 
 def _number(metric: MetricValue | None) -> str:
+    """Return a metric with its interval: shares in per cent, to the digits of published tables."""
+    from visreward.evaluation.reports.wording import metric_text
+
     if metric is None or metric.value is None:
         return "-"
-    scale, digits = (100, 2) if metric.unit in ("share", "correlation") else (1, 3)
-    text = f"{scale * metric.value:.{digits}f}"
+    if metric.unit != "share":
+        return metric_text(metric)
+    text = f"{100 * metric.value:.2f}"
     if metric.low is None or metric.high is None:
         return text
-    return f"{text} ({scale * metric.low:.1f} to {scale * metric.high:.1f})"
+    return f"{text} ({100 * metric.low:.1f} to {100 * metric.high:.1f})"
 
 
 def _report(

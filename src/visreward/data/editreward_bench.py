@@ -7,7 +7,8 @@ K may begin alike. The released judges group so too. Columns are those of
 
 JSON, as the released evaluation of reward models reads it: `EditReward_Bench_{K}pair.json`, a list
 of groups with prompt, path_src, paths_generated (K paths) and human_vote, an object whose
-`preference` ranks the letters A, B, ... of the paths.
+`ranking` (what the released code judges by) or, where there is none, `preference` (what it logs)
+ranks the letters A, B, ... of the paths.
 """
 
 from __future__ import annotations
@@ -241,11 +242,12 @@ def _json_row(row: Row, folder: Path) -> PreferenceRow:
     names = row.image_names("paths_generated")
     if not 2 <= len(names) <= len(LETTERS):
         raise row.error(f"has {len(names)} candidates, expected 2 to {len(LETTERS)}")
-    vote = Row(row.get("human_vote"), file=row.file, number=row.number).text("preference")
+    vote = Row(row.get("human_vote"), file=row.file, number=row.number)
+    key = "preference" if vote.get("ranking") is None else "ranking"
     try:
-        ranks = read_ranking(vote, LETTERS[: len(names)])
+        ranks = read_ranking(vote.text(key), LETTERS[: len(names)])
     except ValueError as error:
-        raise row.error(f"has {vote!r:.100} in 'preference': {error}") from error
+        raise row.error(f"has {vote.text(key)!r:.100} in '{key}': {error}") from error
     return PreferenceRow(
         id=f"{row.file.name}:{row.number}",
         prompt=row.text("prompt"),

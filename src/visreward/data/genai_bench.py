@@ -3,7 +3,8 @@
 Columns: instruct_prompt, source_image, left_output_image, right_output_image, left_model,
 right_model, and vote_type: leftvote, rightvote, tievote (both are good) or bothbad_vote (neither
 is), the last two being ties. source_prompt and target_prompt, which describe the images before
-and after, are not read. The release has two splits, `test_v1` (919 pairs, of the paper) and `test`
+and after, are not read. The tables are in `image_edition`, beside those of other tasks. The release
+has two splits, `test_v1` (919 pairs, of the paper) and `test`
 (983). Images have no names; here they are named by a digest of their bytes.
 """
 
@@ -41,6 +42,7 @@ GENAI_BENCH_EDIT: Final = PreferenceFormat(
     kind="parquet",
     splits=("test_v1", "test"),
     parse=_parse,
+    folders=(".", "data", "image_edition"),
     columns=(
         "instruct_prompt",
         "vote_type",

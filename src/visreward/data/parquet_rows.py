@@ -44,14 +44,15 @@ def iterate_parquet(file: Path, *, columns: Sequence[str], has_images: bool) -> 
     Args:
         file: The table.
         columns: Which columns; columns that are not there are left out of the rows, so that
-            each row says what it lacks. Others are not read.
+            each row says what it lacks. Others are not read. `images[].path` reads one field of
+            the structs that the column `images` lists, such as to count images and not load them.
         has_images: Whether encoded images are among them, so that few rows are read at once.
 
     Raises:
         DataError: if it cannot be read, or has none of the columns.
     """
     table = open_parquet(file)
-    there = [name for name in columns if name in table.schema_arrow.names]
+    there = [leaf for name in columns for leaf in _leaves(table, name)]
     if not there:
         raise DataError(
             f"The table '{file}' has the columns {', '.join(table.schema_arrow.names)}, expected "
@@ -64,6 +65,17 @@ def iterate_parquet(file: Path, *, columns: Sequence[str], has_images: bool) -> 
             yield from batch.to_pylist()
     except (OSError, arrow.ArrowInvalid) as error:
         raise _damaged(file, error) from error
+
+
+def _leaves(table: Arrow, name: str) -> list[str]:
+    """Return what a column is called in the file, which names the levels of lists; or nothing."""
+    column, is_listed, part = name.partition("[].")
+    if column not in table.schema_arrow.names:
+        return []
+    if not is_listed:
+        return [name]
+    paths = [table.schema.column(number).path for number in range(len(table.schema))]
+    return [path for path in paths if path.startswith(f"{column}.") and path.endswith(f".{part}")]
 
 
 def _damaged(file: Path, error: Exception) -> DataError:

@@ -26,6 +26,7 @@ from visreward.data.row import Row
 RowParser: TypeAlias = Callable[[Row], PreferenceCells]
 
 _SHARD: Final = re.compile(r"(?P<split>.+?)(-\d+-of-\d+.*)?\.parquet")
+_SPLIT: Final = "{split}"
 _ROWS_PER_CALL: Final = 1000
 
 
@@ -45,6 +46,8 @@ class PreferenceFormat:
         source_columns: Parquet: the same for the images before an edit. A column that holds a
             list of images is named with a place, such as `images[0]`.
         member: JSON: the key of the list of rows, where a file holds an object.
+        folders: Parquet: in which folders below the path the tables of a split may be; `{split}`
+            stands for its name, and tables in such a folder may have any name.
     """
 
     name: str
@@ -57,6 +60,7 @@ class PreferenceFormat:
     image_columns: tuple[str, ...] = ()
     source_columns: tuple[str, ...] = ()
     member: str | None = None
+    folders: tuple[str, ...] = (".", "data")
 
 
 class PreferenceData:
@@ -170,10 +174,9 @@ def _split_files(layout: PreferenceFormat, path: Path) -> Mapping[str, tuple[Pat
             if (path / f"{split}.json").is_file():
                 found[split] = [path / f"{split}.json"]
     else:
-        for file in sorted((*path.glob("*.parquet"), *path.glob("data/*.parquet"))):
-            match = _SHARD.fullmatch(file.name)
-            if match is not None and match["split"] in layout.splits:
-                found.setdefault(match["split"], []).append(file)
+        for split, file in _tables(layout, path):
+            if split in layout.splits:
+                found.setdefault(split, []).append(file)
     if not found:
         suffix = ".json" if layout.kind == "json" else ".parquet"
         raise DataError(
@@ -181,3 +184,17 @@ def _split_files(layout: PreferenceFormat, path: Path) -> Mapping[str, tuple[Pat
             f"folder that holds {' or '.join(split + suffix for split in layout.splits)}."
         )
     return {split: tuple(found[split]) for split in layout.splits if split in found}
+
+
+def _tables(layout: PreferenceFormat, path: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the split and the path of every table that may be of this format."""
+    for folder in layout.folders:
+        if _SPLIT in folder:
+            for split in layout.splits:
+                for file in sorted(path.glob(f"{folder.replace(_SPLIT, split)}/*.parquet")):
+                    yield split, file
+        else:
+            for file in sorted(path.glob(f"{folder}/*.parquet")):
+                match = _SHARD.fullmatch(file.name)
+                if match is not None:
+                    yield match["split"], file

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +36,8 @@ class JudgedImage:
             where the data set has no dimensions. Higher is better.
         overall: Score as a whole, higher is better, or None.
         generator: What made the image, or None if unknown.
+        ratings: Score as a whole by each rater, whose mean `overall` then is; empty where raters
+            are not told apart.
     """
 
     image: Path | ImageBytes
@@ -44,6 +46,7 @@ class JudgedImage:
     dimensions: tuple[float | None, ...] = ()
     overall: float | None = None
     generator: str | None = None
+    ratings: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def source(self) -> ImageSource:

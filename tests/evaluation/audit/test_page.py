@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from visreward.core.images import thumbnail_data_uri
+from visreward.evaluation.audit.charts import interval_drawing
 from visreward.evaluation.audit.records import (
     AuditResult,
     Case,
@@ -112,6 +114,22 @@ def test_audit_page_same_result_makes_the_same_bytes(result: AuditResult, tmp_pa
     for path in paths:
         write_audit_page(result, path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_interval_drawing_effect_and_details_of_one_unit_share_a_scale_with_the_limit() -> None:
+    effect, detail = measure("effect", 0.01), measure("detail", 0.01)
+    dots = [
+        re.findall(r'<circle class="dot" cx="([\d.]+)"', drawing)
+        for drawing in (
+            interval_drawing(effect, (effect, detail), LIMIT, is_judged=True),
+            interval_drawing(detail, (effect, detail), LIMIT, is_judged=False),
+        )
+    ]
+    assert dots[0] == dots[1]
+    shaded = interval_drawing(effect, (effect, detail), LIMIT, is_judged=True)
+    (left,) = re.findall(r'<rect class="bad" x="([\d.]+)"', shaded)
+    assert float(dots[0][0]) < float(left)
+    assert "bad" not in interval_drawing(detail, (effect, detail), LIMIT, is_judged=False)
 
 
 def test_audit_json_holds_all_but_the_pictures(result: AuditResult) -> None:

@@ -251,7 +251,7 @@ def test_read_json_and_groups_agree(tmp_path: Path) -> None:
             "prompt": "p",
             "path_src": "s.png",
             "paths_generated": ["a.png", "b.png"],
-            "human_vote": {"preference": vote},
+            "human_vote": {"ranking": vote},
         }
         for vote in ("A>B", "A=B=Good", "A>C")
     ]

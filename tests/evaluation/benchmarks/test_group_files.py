@@ -139,3 +139,14 @@ def test_write_groups_is_read_back_and_images_of_tables_become_files(tmp_path: P
         assert after.row.images[1] == before.row.images[1]
         assert (after.row.id, after.row.sources) == (before.row.id, before.row.sources)
         assert (after.category, after.cluster) == ("c", "k")
+
+
+def test_written_groups_without_category_are_read_again(tmp_path: Path) -> None:
+    row = PreferenceRow(
+        id="1",
+        prompt="p",
+        images=tuple(JudgedImage(image=tmp_path / f"{n}.png", rank=n) for n in (1, 2)),
+    )
+    group = BenchGroup(row=row, cluster="p")
+    write_groups([group], tmp_path / "groups.jsonl")
+    assert list(read_groups(tmp_path / "groups.jsonl").groups) == [group]

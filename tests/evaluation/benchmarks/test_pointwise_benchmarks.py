@@ -13,9 +13,14 @@ import numpy as np
 import pytest
 
 from visreward.data.base import load_optional
+from visreward.evaluation.benchmarks.group_files import write_groups
+from visreward.evaluation.benchmarks.pointwise import HUMAN_TO_HUMAN
 from visreward.evaluation.benchmarks.records import GroupResult
 from visreward.evaluation.benchmarks.registry import find_benchmark
 from visreward.evaluation.benchmarks.results import MetricValue
+from visreward.evaluation.benchmarks.runner import RunFacts, evaluate, score_groups
+from visreward.evaluation.benchmarks.scorers import RandomScorer
+from visreward.evaluation.metrics.as_released import tanh_of_mean
 
 stats = load_optional("scipy.stats", extra="train")
 
@@ -168,3 +173,112 @@ def test_one_image_with_two_scores_by_people_is_named(group_of: MakeGroup, name:
     (problem,) = find_benchmark(name).evaluate([*groups, again, same]).problems
     assert problem.kind == "same image with two scores by people"
     assert (problem.examples, problem.is_warning) == (("again and g3",), True)
+
+
+EDITORS = ["MagicBrush", "SDEdit"]
+RATERS = ["rater1", "rater2", "rater3"]
+
+
+def rated_release(folder: Path, num: int = 40) -> np.ndarray[Any, Any]:
+    """Write tables of three raters as ImagenHub's; return scores, (raters, edits, editors)."""
+    rng = np.random.default_rng(3)
+    liked = rng.integers(0, 3, (1, num, len(EDITORS), 2))
+    cells = np.clip(liked + rng.integers(-1, 2, (3, num, len(EDITORS), 2)), 0, 2) / 2
+    for rater, table in zip(RATERS, cells, strict=True):
+        lines = ["\t".join(["uid", *EDITORS])]
+        for number, row in enumerate(table.tolist()):
+            lines.append("\t".join([f"{number}.jpg", *map(json.dumps, row)]))
+        (folder / f"{rater}.tsv").write_text("\n".join(lines), encoding="utf-8")
+    lookup = {f"{number}.jpg": {"instruction": f"edit {number}"} for number in range(num)}
+    (folder / "dataset_lookup.json").write_text(json.dumps(lookup), encoding="utf-8")
+    scores: np.ndarray[Any, Any] = np.sqrt(cells.prod(axis=-1))
+    return scores
+
+
+def correlations_of_raters(scores: np.ndarray[Any, Any]) -> list[list[float]]:
+    """Return Spearman of each rater with the mean of the others, by editor."""
+    return [
+        [
+            stats.spearmanr(
+                scores[rater, :, editor], np.delete(scores[:, :, editor], rater, 0).mean(0)
+            ).statistic
+            for rater in range(3)
+        ]
+        for editor in range(len(EDITORS))
+    ]
+
+
+def test_imagenhub_human_to_human_row_is_each_rater_against_the_others(tmp_path: Path) -> None:
+    scores = rated_release(tmp_path)
+    data = find_benchmark("imagenhub").read(tmp_path)
+    assert len(data.groups) == 80
+    (row,) = data.references
+    wanted = correlations_of_raters(scores)
+    by_editor = [math.tanh(np.mean(np.arctanh(each))) for each in wanted]
+    for editor, value in zip(EDITORS, by_editor, strict=True):
+        assert row.values[f"spearman,{editor}"] == pytest.approx(value, abs=1e-12)
+    mean = math.tanh(np.mean(np.arctanh(by_editor)))
+    assert row.values["spearman,none"] == pytest.approx(mean, abs=1e-12)
+    released = math.tanh(np.mean([math.tanh(np.mean(each)) for each in wanted]))
+    assert row.values["spearman,as_released"] == pytest.approx(released, abs=1e-12)
+
+
+def test_imagenhub_published_human_to_human_is_the_tanh_of_the_notebooks_numbers() -> None:
+    # What VIEScore's released notebook prints of eight editing models, people against people.
+    printed = [0.5811, 0.5891, 0.1991, 0.4265, 0.6289, 0.1524, 0.3327, 0.6561]
+    (row,) = [row for row in find_benchmark("imagenhub").published if "uman" in row.model]
+    rebuilt = tanh_of_mean(printed)
+    assert round(rebuilt, 4) == round(row.values["spearman,as_released"], 4) == 0.4184
+
+
+def test_result_has_the_human_to_human_row_before_the_published_ones(tmp_path: Path) -> None:
+    rated_release(tmp_path)
+    benchmark = find_benchmark("imagenhub")
+    data = benchmark.read(tmp_path)
+    answers = score_groups(data.groups, RandomScorer())
+    result, _ = evaluate(benchmark, data, answers, RunFacts(model="random", revision=""))
+    assert [row.model for row in result.published[:2]] == [HUMAN_TO_HUMAN, "Human-to-Human"]
+    assert result.published[1:] == benchmark.published
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_group_files_with_ratings_have_a_human_to_human_row(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "groups.jsonl"
+    given = [(1, 2), (2, 3), (3, 3), (4, 1), (5, 5)]
+    for ratings, num in ((True, 1), (False, 0)):
+        lines = [
+            {
+                "prompt": "p",
+                "candidates": [
+                    {
+                        "image": "a.png",
+                        "generator": "one",
+                        **({"ratings": {"anna": a, "bo": b}} if ratings else {"human": a}),
+                    }
+                ],
+            }
+            for a, b in given
+        ]
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        data = find_benchmark(name).read(file)
+        assert len(data.references) == num
+        if ratings:
+            assert [group.row.images[0].overall for group in data.groups] == [1.5, 2.5, 3, 2.5, 5]
+            wanted = stats.spearmanr(*zip(*given, strict=True)).statistic
+            value = data.references[0].values["spearman,one"]
+            assert value == pytest.approx(wanted, abs=1e-12)
+            again = tmp_path / "again.jsonl"
+            write_groups(data.groups, again)
+            assert find_benchmark(name).read(again).references == data.references
+
+
+def test_ratings_that_are_no_numbers_by_rater_make_a_malformed_row(tmp_path: Path) -> None:
+    file = tmp_path / "groups.jsonl"
+    good = {"prompt": "p", "candidates": [{"image": "a.png", "human": 1}]}
+    bad = [
+        {"prompt": "p", "candidates": [{"image": "a.png", "ratings": r}]} for r in ([1], {"a": "x"})
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in (good, *bad)), encoding="utf-8")
+    (problem,) = find_benchmark("imagenhub").read(file).problems
+    assert problem.count == 2
+    assert "in 'ratings', expected a score by rater" in problem.examples[0]

@@ -53,7 +53,11 @@ def test_result_has_the_sections_of_the_harness() -> None:
     assert document["versions"] == {"scenes": 2}
     assert document["n-samples"] == {"scenes": {"original": 9, "effective": 8}}
     assert document["higher_is_better"] == {"scenes": {"accuracy": True, "spearman": True}}
-    assert document["model_name"] == "ict-hp-mini"
+    assert document["group_subtasks"] == {"scenes": []}
+    assert document["n-shot"] == {"scenes": 0}
+    assert document["config"]["model"] == document["model_name"] == "ict-hp-mini"
+    assert document["config"]["model_args"] == "revision=abc"
+    assert document["transformers_version"][0].isdigit()
 
 
 def test_result_round_trip_through_json_text_is_equal() -> None:

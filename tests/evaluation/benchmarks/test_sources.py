@@ -14,8 +14,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from huggingface_hub.utils._paths import filter_repo_objects
 
 from visreward.core.errors import DataError
+from visreward.evaluation.benchmarks.registry import find_benchmark
 from visreward.evaluation.benchmarks.sources import DataSource, find_data
 
 COMMIT = "c0ffee" + "0" * 34
@@ -25,7 +27,8 @@ import sys
 from visreward.core.errors import VisrewardError
 from visreward.evaluation.benchmarks.sources import find_data
 try:
-    found = find_data(sys.argv[1], revision=sys.argv[2] or None)
+    files = sys.argv[3:] or ('*.json', '*.md')
+    found = find_data(sys.argv[1], revision=sys.argv[2] or None, files=files)
     print(found.name, *sorted(path.name for path in found.path.iterdir()))
 except VisrewardError as error:
     print(f"{type(error).__name__}: {error}")
@@ -116,6 +119,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """Serve six pairs in the layout of HPDv3 as the data set team/pairs."""
     rows = [{"prompt": f"p{n}", "path1": f"{n}.png", "path2": f"{n + 1}.png"} for n in range(6)]
     files = {"test.json": json.dumps(rows).encode(), "README.md": b"six pairs"}
+    files["data/train-00000-of-09999.parquet"] = b"much"
     requests: list[str] = []
     handler = type("Handler", (DatasetHub,), {"files": files, "requests": requests})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -139,8 +143,27 @@ def test_bench_data_set_of_the_hub_is_fetched_at_a_revision_and_kept(
     assert document["n-samples"]["hpdv3"]["original"] == 6
     asked = len(hub.requests)
     found = hub.run("-c", FIND, "team/pairs", "v1", HF_HUB_OFFLINE="1")
-    assert found.split() == ["team/pairs", "at", COMMIT, "README.md", "test.json"]
+    assert found.split() == ["team/pairs", "at", COMMIT, "README.md", "data", "test.json"]
     assert len(hub.requests) == asked
+
+
+def test_find_data_only_the_files_that_are_asked_for_are_fetched(hub: Hub) -> None:
+    before = len(hub.requests)
+    found = hub.run("-c", FIND, "team/pairs", "", "*test*", HF_HOME=str(hub.home / "other"))
+    assert found.split() == ["team/pairs", "at", COMMIT, "test.json"]
+    assert not [line for line in hub.requests[before:] if "train" in line or "README" in line]
+
+
+def test_bench_files_of_the_hub_leave_out_training_splits() -> None:
+    names = ["data/train-00000-of-00645.parquet", "data/test-00000-of-00015.parquet"]
+    kept = filter_repo_objects(names, allow_patterns=list(find_benchmark("pick-a-pic").hub_files))
+    assert list(kept) == names[1:]
+    names = ["video_generation/test_v1-0.parquet", "image_edition/test_v1-00000-of-00001.parquet"]
+    patterns = list(find_benchmark("genai-bench-edit").hub_files)
+    assert list(filter_repo_objects(names, allow_patterns=patterns)) == names[1:]
+    names = ["reasoning/test-0.parquet", "t2i/test-0.parquet", "edit/test-0.parquet"]
+    patterns = list(find_benchmark("mmrb2").hub_files)
+    assert list(filter_repo_objects(names, allow_patterns=patterns)) == names[1:]
 
 
 def test_find_data_unknown_revision_or_data_set_is_one_sentence(hub: Hub) -> None:

@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 
 from visreward.core.errors import NonFiniteError, ShapeError, UsageError
+from visreward.data.base import load_optional
 from visreward.evaluation.metrics.agreement import (
     Level,
     krippendorff_alpha,
     leave_one_out_agreement,
+    leave_one_out_correlations,
     percent_agreement,
 )
+
+stats = load_optional("scipy.stats", extra="train")
 
 NAN = math.nan
 
@@ -131,3 +135,27 @@ def test_agreement_bad_input_is_named() -> None:
         krippendorff_alpha(np.arange(600).reshape(300, 2))
     with pytest.raises(UsageError, match="num_resamples"):
         krippendorff_alpha([[1, 2]], num_resamples=0)
+
+
+def test_leave_one_out_correlations_equal_scipys_on_units_that_others_scored_too() -> None:
+    rng = np.random.default_rng(5)
+    ratings = rng.integers(0, 5, (60, 3)).astype(float)
+    ratings[rng.random(ratings.shape) < 0.2] = math.nan
+    found = leave_one_out_correlations(ratings)
+    for place, each in enumerate(found):
+        own, means = [], []
+        for row in ratings.tolist():
+            others = [each for n, each in enumerate(row) if n != place and not math.isnan(each)]
+            if others and not math.isnan(row[place]):
+                own.append(row[place])
+                means.append(sum(others) / len(others))
+        assert each.num == len(own) < 60
+        assert each.value == pytest.approx(stats.spearmanr(own, means).statistic, abs=1e-12)
+
+
+def test_leave_one_out_correlations_of_a_constant_or_lone_annotator_do_not_exist() -> None:
+    constant, varied = leave_one_out_correlations([[1, 1], [1, 2], [1, 3]])
+    assert (constant.value, varied.value) == (None, None)
+    lone, nobody = leave_one_out_correlations([[1, math.nan], [2, math.nan]])
+    assert (lone.value, nobody.value) == (None, None)
+    assert lone.note

@@ -19,6 +19,14 @@ from visreward.evaluation.metrics.intervals import (
 )
 
 
+def test_cluster_interval_standard_error_is_that_of_a_mean_of_clusters() -> None:
+    values = np.random.default_rng(2).normal(size=(400, 3))
+    found = cluster_interval(values.ravel(), np.repeat(np.arange(400), 3))
+    wanted = values.mean(axis=1).std(ddof=1) / 20
+    assert found.stderr == pytest.approx(wanted, rel=0.05)
+    assert cluster_interval([True, True], None).stderr is None
+
+
 def test_wilson_interval_known_case_matches_published_numbers() -> None:
     # 81 of 263: Newcombe, Statistics in Medicine 17 (1998), Table I, method 3.
     interval = wilson_interval(81 / 263, num_trials=263)

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -187,6 +188,19 @@ def test_report_thumbnails_are_small_and_made_once(
     assert len(Parsed(path).values("img", "src")) == 4
     assert opened == [pictures[0]]
     assert path.stat().st_size < 40_000
+
+
+def test_report_of_many_large_pictures_stays_below_10_mb_and_says_what_it_leaves_out(
+    tmp_path: Path,
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    items = [scored(n, str(tmp_path / "noise.png"), 0.5, prompt=f"p{n}") for n in range(900)]
+    path = written(items, tmp_path)
+    assert 7_000_000 < path.stat().st_size < 10_000_000
+    num_left_out = 900 - len(Parsed(path).values("img", "src"))
+    assert num_left_out > 0
+    assert f"{num_left_out} pictures are left out" in path.read_text(encoding="utf-8")
 
 
 def test_report_text_from_strangers_is_escaped(pictures: list[str], tmp_path: Path) -> None:

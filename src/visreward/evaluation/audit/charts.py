@@ -33,13 +33,17 @@ def interval_text(measure: Measure) -> str:
     return f"{value} ({ends[0]} to {ends[1]})"
 
 
-def interval_drawing(measure: Measure, others: Sequence[Measure], limit: Limit | None) -> str:
+def interval_drawing(
+    measure: Measure, others: Sequence[Measure], limit: Limit | None, *, is_judged: bool
+) -> str:
     """Return an SVG of one interval on the scale that it shares with others of its unit.
 
     Args:
         measure: What is drawn.
         others: What shares its scale.
-        limit: Drawn as a line, with the side that breaks it shaded; None draws none.
+        limit: In the unit of the measure, so that it is on the scale as well; None where the limit
+            is of another unit.
+        is_judged: Whether the measure is held against the limit: the side that breaks it is shaded.
     """
     low, high = _scale([each for each in others if each.unit == measure.unit], limit, measure.unit)
 
@@ -48,7 +52,7 @@ def interval_drawing(measure: Measure, others: Sequence[Measure], limit: Limit |
         return round(_EDGE + inner * (min(max(value, low), high) - low) / (high - low), 1)
 
     middle = _ROW / 2
-    parts = [_shade(limit, place)] if limit is not None else []
+    parts = [_shade(limit, place)] if limit is not None and is_judged else []
     parts.append(f'<line class="axis" x1="0" x2="{_WIDTH}" y1="{middle}" y2="{middle}"/>')
     if low < 0 < high:
         parts.append(f'<line class="axis" x1="{place(0)}" x2="{place(0)}" y1="4" y2="{_ROW - 4}"/>')

@@ -151,7 +151,8 @@ def _numbers(finding: Finding, limit: Limit) -> str:
     lines = ""
     for measure in measures:
         is_effect = measure is finding.effect
-        drawing = interval_drawing(measure, measures, limit if is_effect else None)
+        on_scale = limit if measure.unit == finding.effect.unit else None
+        drawing = interval_drawing(measure, measures, on_scale, is_judged=is_effect)
         style = "" if is_effect else ' class="detail"'
         value = interval_text(measure)
         lines += (

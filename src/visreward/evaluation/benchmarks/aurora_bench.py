@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from visreward.evaluation.benchmarks.pair_metrics import evaluate_pairs, with_ti
 from visreward.evaluation.benchmarks.pointwise import (
     ScoredImages,
     evaluate_pointwise,
+    human_to_human,
     released_correlation,
 )
 from visreward.evaluation.benchmarks.published import published_rows
@@ -54,7 +56,8 @@ class AuroraBenchPointwise(Benchmark):
 
     def read(self, path: Path | None, *, images: Path | None = None) -> BenchData:
         """Return the groups, of one candidate each; see `Benchmark.read`."""
-        return read_layout(path, (AURORA_POINTWISE,), benchmark=self.name, images=images)
+        data = read_layout(path, (AURORA_POINTWISE,), benchmark=self.name, images=images)
+        return replace(data, references=human_to_human(data.groups))
 
     def evaluate(self, results: Sequence[GroupResult]) -> Evaluation:
         """Return correlations; see `Benchmark.evaluate`."""

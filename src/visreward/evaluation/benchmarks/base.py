@@ -20,10 +20,13 @@ class BenchData:
     Attributes:
         groups: In the order of the files; each is made when it is asked for, with its images.
         problems: What was wrong with rows, which are then not among the groups.
+        references: Rows that come of the data itself and stand beside the published ones, such as
+            how well one rater agrees with the others.
     """
 
     groups: Sequence[BenchGroup]
     problems: tuple[Problem, ...] = ()
+    references: tuple[PublishedRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,10 @@ class Benchmark(abc.ABC):
     """False for benchmarks that make their own pictures."""
 
     published: ClassVar[tuple[PublishedRow, ...]] = ()
+
+    hub_files: ClassVar[tuple[str, ...]] = ("*",)
+    """Which files of a data set of the hub are fetched, as patterns of the hub's client: the rest,
+    such as a train split of hundreds of gigabytes, is not needed."""
 
     @abc.abstractmethod
     def read(self, path: Path | None, *, images: Path | None = None) -> BenchData:

@@ -28,6 +28,7 @@ class GenAIBenchEdit(Benchmark):
     name: ClassVar[str] = "genai-bench-edit"
     summary: ClassVar[str] = "pairs of edits with ties, 919 votes of GenAI-Bench (983 in `test`)"
     published: ClassVar[tuple[PublishedRow, ...]] = published_rows("genai-bench-edit")
+    hub_files: ClassVar[tuple[str, ...]] = ("image_edition/*", "data/*", "test*")
 
     def read(self, path: Path | None, *, images: Path | None = None) -> BenchData:
         """Return the groups; see `Benchmark.read`."""

@@ -8,18 +8,20 @@ One object a line:
      "category": "colour", "cluster": "cup"}
 
 `id`, `source_image` (one path or several), `category`, `cluster`, and a candidate's `generator` may
-be left out. Of `rank` (1 = best, equal for a tie) and `human` (a score, higher is better), each
-candidate has at least one; all candidates of a group have a rank, or none. A group of one
-candidate needs `human`. Paths start at the file's folder. Other keys are not read.
+be left out, and so may `ratings`, {"anna": 3, "bo": 4}: what each rater scored, and where `human`
+is left out, that is their mean. Of `rank` (1 = best, equal for a tie) and `human` (a score, higher
+is better), each candidate has at least one; all candidates of a group have a rank, or none. A group
+of one candidate needs `human`. Paths start at the file's folder. Other keys are not read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -156,12 +158,27 @@ def _candidate(row: Row, folder: Path) -> JudgedImage:
     rank = row.get("rank")
     if rank is not None and (isinstance(rank, bool) or not isinstance(rank, int) or rank < 1):
         raise row.error(f"has {rank!r:.100} in 'rank', expected a whole number from 1 (best) up")
+    ratings = _ratings(row)
+    overall = row.optional_number("human")
+    if overall is None and ratings:
+        overall = math.fsum(ratings.values()) / len(ratings)
     return JudgedImage(
         image=folder / row.text("image"),
         rank=rank,
-        overall=row.optional_number("human"),
+        overall=overall,
         generator=row.optional_text("generator"),
+        ratings=ratings,
     )
+
+
+def _ratings(row: Row) -> dict[str, float]:
+    given = row.get("ratings")
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not given:
+        raise row.error(f"has {given!r:.100} in 'ratings', expected a score by rater")
+    inner = Row(given, file=row.file, number=row.number)
+    return {rater: inner.number_at(rater) for rater in given}
 
 
 def write_groups(groups: Iterable[BenchGroup], path: Path) -> int:
@@ -199,12 +216,14 @@ def _record(group: BenchGroup, path: Path) -> dict[str, Any]:  # JSON values
                 "rank": image.rank,
                 "human": image.overall,
                 "generator": image.generator,
+                "ratings": dict(image.ratings) or None,
             }.items()
             if value is not None
         }
         for image in row.images
     ]
-    return record | {"category": group.category, "cluster": group.cluster}
+    marks = {"category": group.category, "cluster": group.cluster}
+    return record | {key: text for key, text in marks.items() if text}
 
 
 def _placed(image: Path | ImageBytes, path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visreward.data.editreward_eval import IMAGENHUB
+from visreward.data.imagenhub import rating_tables, read_imagenhub
 from visreward.evaluation.benchmarks.base import BenchData, Benchmark, Evaluation
+from visreward.evaluation.benchmarks.groups import RowGroups
 from visreward.evaluation.benchmarks.layouts import read_layout
 from visreward.evaluation.benchmarks.pointwise import (
     ScoredImages,
     correlation_metric,
     evaluate_pointwise,
+    human_to_human,
     released_correlation,
 )
 from visreward.evaluation.benchmarks.published import published_rows
@@ -30,8 +34,10 @@ class ImagenHub(Benchmark):
 
     The main metric averages them by Fisher's z. Released code (EditReward's `eval_bench.py`): means
     to, but takes tanh of the plain mean, which shrinks it; that is `spearman,as_released`, which
-    the published numbers are. Its second version, which ranks edits of one prompt, is given as
-    `spearman_by_prompt` and, over z-scores per prompt, `spearman_of_z_scores`.
+    the published numbers are. Where several raters are told apart, as in ImagenHub's own tables,
+    `human-to-human` stands beside them. The released code's second version, which ranks edits of
+    one prompt, is given as `spearman_by_prompt` and, over z-scores per prompt,
+    `spearman_of_z_scores`.
     """
 
     name: ClassVar[str] = "imagenhub"
@@ -40,7 +46,12 @@ class ImagenHub(Benchmark):
 
     def read(self, path: Path | None, *, images: Path | None = None) -> BenchData:
         """Return the groups, of one candidate each; see `Benchmark.read`."""
-        return read_layout(path, (IMAGENHUB,), benchmark=self.name, images=images)
+        if path is not None and rating_tables(path):
+            found = read_imagenhub(path, images=images)
+            data = BenchData(groups=RowGroups(found.rows), problems=found.problems)
+        else:
+            data = read_layout(path, (IMAGENHUB,), benchmark=self.name, images=images)
+        return replace(data, references=human_to_human(data.groups))
 
     def evaluate(self, results: Sequence[GroupResult]) -> Evaluation:
         """Return correlations; see `Benchmark.evaluate`."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visreward.data.mmrb2 import MMRB2 as LAYOUT
+from visreward.data.mmrb2 import MMRB2_TABLES
 from visreward.data.preference_files import PreferenceData
 from visreward.data.preferences import PreferenceRow
 from visreward.evaluation.benchmarks.base import BenchData, Benchmark, Evaluation
@@ -43,6 +44,7 @@ class MMRB2(Benchmark):
     name: ClassVar[str] = "mmrb2"
     summary: ClassVar[str] = "pairs of generated and of edited images, 1,000 each, in both orders"
     published: ClassVar[tuple[PublishedRow, ...]] = published_rows("mmrb2")
+    hub_files: ClassVar[tuple[str, ...]] = ("t2i*", "edit*", "*images/*")
 
     def read(self, path: Path | None, *, images: Path | None = None) -> BenchData:
         """Return the groups of both tasks, or of the one that is there; see `Benchmark.read`.
@@ -52,7 +54,8 @@ class MMRB2(Benchmark):
         path = require_path(path, benchmark=self.name)
         if is_group_file(path):
             return read_groups(path, images=images)
-        data = PreferenceData(LAYOUT, path, images=images)
+        is_tables = any(any(path.glob(f"{each}/*.parquet")) for each in MMRB2_TABLES.splits)
+        data = PreferenceData(MMRB2_TABLES if is_tables else LAYOUT, path, images=images)
         parts = [
             table_data(data.split(name), category=partial(_category, task=name))
             for name in data.splits

@@ -32,6 +32,7 @@ class PickAPic(Benchmark):
     name: ClassVar[str] = "pick-a-pic"
     summary: ClassVar[str] = "pairs of generated images with ties, the test split of Pick-a-Pic v2"
     published: ClassVar[tuple[PublishedRow, ...]] = published_rows("pick-a-pic")
+    hub_files: ClassVar[tuple[str, ...]] = ("*test*",)
 
     def read(self, path: Path | None, *, images: Path | None = None) -> BenchData:
         """Return the groups; see `Benchmark.read`."""

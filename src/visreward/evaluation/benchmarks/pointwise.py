@@ -6,19 +6,29 @@ Shape letters: M scored images.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visreward.evaluation.benchmarks.base import Evaluation
 from visreward.evaluation.benchmarks.pairs import finite_value
-from visreward.evaluation.benchmarks.records import GroupResult
-from visreward.evaluation.benchmarks.results import MetricValue
+from visreward.evaluation.benchmarks.records import BenchGroup, GroupResult
+from visreward.evaluation.benchmarks.results import MetricValue, PublishedRow
 from visreward.evaluation.benchmarks.score_problems import score_problems
-from visreward.evaluation.metrics.correlation import per_group
+from visreward.evaluation.metrics import as_released
+from visreward.evaluation.metrics.agreement import leave_one_out_correlations
+from visreward.evaluation.metrics.correlation import fisher_mean, per_group
 from visreward.evaluation.metrics.intervals import Estimate
+
+UNKNOWN: Final = "unknown"
+"""What stands for the editing model of an edit that names none, as in the released code."""
+
+HUMAN_TO_HUMAN: Final = "human-to-human"
+"""What the row of the raters is called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +118,7 @@ def _has_both(result: GroupResult) -> bool:
 def scored_images(results: Sequence[GroupResult]) -> ScoredImages:
     """Return all images with a score by people, less those that the model did not score."""
     rows = [
-        (finite_value(candidate), candidate.human, candidate.generator or "unknown", result.prompt)
+        (finite_value(candidate), candidate.human, candidate.generator or UNKNOWN, result.prompt)
         for result in results
         for candidate in result.candidates
         if candidate.human is not None
@@ -122,3 +132,39 @@ def scored_images(results: Sequence[GroupResult]) -> ScoredImages:
         prompts=tuple(row[3] for row in kept),
         note=f"{missing} of {len(rows)} images have no score and are left out." if missing else "",
     )
+
+
+def human_to_human(groups: Iterable[BenchGroup]) -> tuple[PublishedRow, ...]:
+    """Return how well each rater agrees with the others, as a row to stand beside models.
+
+    Of each editing model, the correlations of its raters are averaged through Fisher's z, and so
+    are then the editing models. `spearman,as_released` is tanh of the plain mean both times, as in
+    VIEScore's notebook: the 41.84 that EditReward's table shows for ImagenHub. A mean without a
+    value is left out; no row where no two raters scored one image.
+    """
+    ratings: dict[str, list[Mapping[str, float]]] = defaultdict(list)
+    for group in groups:
+        for image in group.row.images:
+            if len(image.ratings) > 1:
+                ratings[image.generator or UNKNOWN].append(image.ratings)
+    found = {generator: _of_raters(given) for generator, given in sorted(ratings.items())}
+    means = {generator: fisher_mean(values).value for generator, values in found.items()}
+    values = {
+        "spearman,none": fisher_mean([each for each in means.values() if each is not None]).value,
+        "spearman,as_released": as_released.tanh_of_mean(
+            [as_released.tanh_of_mean(each) for each in found.values() if each]
+        )
+        if any(found.values())
+        else None,
+        **{f"spearman,{generator}": value for generator, value in means.items()},
+    }
+    kept = {key: value for key, value in values.items() if value is not None}
+    source = "each rater of this data against the mean of the others"
+    return (PublishedRow(model=HUMAN_TO_HUMAN, values=kept, source=source),) if kept else ()
+
+
+def _of_raters(ratings: Sequence[Mapping[str, float]]) -> list[float]:
+    """Return the correlations of the raters of some images that have one."""
+    raters = sorted({name for given in ratings for name in given})
+    table = [[given.get(name, math.nan) for name in raters] for given in ratings]
+    return [each.value for each in leave_one_out_correlations(table) if each.value is not None]

@@ -1,9 +1,10 @@
 """Results on disk: `results.json` of a model, and a line a group in `samples_{benchmark}.jsonl`.
 
 `results.json` has the sections of lm-evaluation-harness 0.4, each by benchmark: `results`,
-`configs`, `versions`, `n-samples`, `higher_is_better`, and beside them `model_name`, `date` and
-`config` of the latest run. Ours are `metrics` (unit, number of answers and note of each number),
-`problems` and `published`. A file holds all benchmarks that a model was run on.
+`group_subtasks`, `configs`, `versions`, `n-shot`, `n-samples`, `higher_is_better`, and beside them
+`model_name`, `date`, `transformers_version` and `config` of the latest run. Ours are `metrics`
+(unit, number of answers and note of each number), `problems` and `published`. A file holds all
+benchmarks that a model was run on.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from visreward import __version__
 from visreward.core.errors import DataError
 from visreward.core.whole_files import whole_file
 from visreward.data.base import Problem
@@ -33,6 +36,11 @@ _SECTIONS: Final = (
     "problems",
     "published",
 )
+_SAME_FOR_ALL: Final[Mapping[str, Any]] = {"group_subtasks": [], "n-shot": 0}  # JSON values
+"""Sections of lm-evaluation-harness in which all our benchmarks say the same."""
+
+_MODEL_ARGUMENTS: Final = ("dtype", "attention", "batch_invariant")
+
 _UNSAFE: Final = re.compile(r"[\"<>:/\\|?*\[\]\s]+")
 
 
@@ -88,12 +96,20 @@ def result_to_json(result: BenchResult) -> dict[str, Any]:  # JSON values
         ],
     }
     sections = {section: {name: own[section]} for section in _SECTIONS}
+    sections |= {section: {name: value} for section, value in _SAME_FOR_ALL.items()}
+    arguments = [f"{key}={result.config[key]}" for key in _MODEL_ARGUMENTS if key in result.config]
     return sections | {
         "model_source": "visreward",
         "model_name": result.model,
         "model_name_sanitized": safe_name(result.model),
-        "config": {"model": result.model, **result.config},
+        "config": {
+            "model": result.model,
+            "model_args": ",".join((f"revision={result.revision}", *arguments)),
+            **result.config,
+        },
         "date": result.date,
+        "visreward_version": __version__,
+        "transformers_version": version("transformers"),
     }
 
 
@@ -192,9 +208,9 @@ def write_result(result: BenchResult, path: Path) -> None:
     document = result_to_json(result)
     for other in others:
         earlier = result_to_json(other)
-        for section in _SECTIONS:
+        for section in (*_SECTIONS, *_SAME_FOR_ALL):
             document[section] |= earlier[section]
-    for section in _SECTIONS:
+    for section in (*_SECTIONS, *_SAME_FOR_ALL):
         document[section] = dict(sorted(document[section].items()))
     with whole_file(path) as part:
         text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2)

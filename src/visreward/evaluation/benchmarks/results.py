@@ -28,7 +28,7 @@ class MetricValue:
         value: The number; None where it is not defined, such as a correlation of constant scores.
         low: Lower end of the 95 % interval, or None.
         high: Upper end, or None.
-        stderr: Standard error, or None.
+        stderr: Standard error, or None where nothing was resampled.
         unit: How it reads.
         num: How many answers it rests on.
         note: What a reader must know, such as why there is no value.
@@ -60,6 +60,7 @@ class MetricValue:
             value=found.value,
             low=found.low,
             high=found.high,
+            stderr=found.stderr,
             unit=unit,
             num=found.num,
             note=found.note,

@@ -181,7 +181,7 @@ def evaluate(
         if found.num_counted is not None
         else sum(correct is not None for correct in found.correct),
         problems=_joined(data.problems, answers.problems, found.problems),
-        published=benchmark.published,
+        published=(*data.references, *benchmark.published),
         config=facts.config,
         date=facts.date,
     )

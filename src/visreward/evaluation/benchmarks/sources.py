@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,9 @@ class DataSource:
     name: str
 
 
-def find_data(given: str, *, revision: str | None = None) -> DataSource:
+def find_data(
+    given: str, *, revision: str | None = None, files: Sequence[str] = ("*",)
+) -> DataSource:
     """Return where data is, after fetching a data set from the hub.
 
     What is there as a path is a path, and anything else of the form `owner/name` a data set, which
@@ -35,6 +38,7 @@ def find_data(given: str, *, revision: str | None = None) -> DataSource:
     Args:
         given: A path or the id of a data set.
         revision: Branch, tag or commit of the data set; None means its main branch.
+        files: Patterns of what is fetched of a data set.
 
     Raises:
         DataError: if there is no such path, and no such data set or no network.
@@ -50,11 +54,11 @@ def find_data(given: str, *, revision: str | None = None) -> DataSource:
         raise DataError(
             f"There is no '{given}'. Give a file, a folder, or a data set of the hub as owner/name."
         )
-    folder = _fetch(given, revision)
+    folder = _fetch(given, revision, files)
     return DataSource(path=folder, name=f"{given} at {folder.name}")
 
 
-def _fetch(repo: str, revision: str | None) -> Path:
+def _fetch(repo: str, revision: str | None, files: Sequence[str]) -> Path:
     """Return the folder of a data set, which is named by its commit."""
     from huggingface_hub import snapshot_download
 
@@ -62,7 +66,11 @@ def _fetch(repo: str, revision: str | None) -> Path:
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     try:
-        return Path(snapshot_download(repo, repo_type="dataset", revision=revision))
+        return Path(
+            snapshot_download(
+                repo, repo_type="dataset", revision=revision, allow_patterns=list(files)
+            )
+        )
     except (OSError, HTTPError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(

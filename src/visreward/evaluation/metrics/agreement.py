@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from visreward.core.errors import NonFiniteError, ShapeError, UsageError
 from visreward.evaluation.metrics.arrays import as_numbers
+from visreward.evaluation.metrics.correlation import Correlation, spearman
 from visreward.evaluation.metrics.intervals import PERCENTILES_95, Estimate, cluster_interval
 from visreward.evaluation.metrics.resampling import check_resamples
 
@@ -134,6 +135,35 @@ def leave_one_out_agreement(ratings: ArrayLike) -> Estimate:
     is_most = others == others.max(axis=1, keepdims=True)
     right = is_most[np.arange(len(units)), answers] / is_most.sum(axis=1)
     return cluster_interval(right, units).noted(note)
+
+
+def leave_one_out_correlations(ratings: ArrayLike) -> tuple[Correlation, ...]:
+    """Return how well each annotator's scores rise with the mean of the others': human to human.
+
+    Spearman's correlation over the units that the annotator and at least one other scored. This is
+    what the correlation of a model with the mean of annotators can be held against. Source: Ku et
+    al., "VIEScore", ACL 2024, table 2, and its released notebook.
+
+    Args:
+        ratings: (U, A) see the module.
+
+    Returns:
+        One correlation for each annotator, without a value where it has none. Deterministic.
+
+    Raises:
+        ShapeError: if the ratings are not (U, A) with A at least 2.
+        NonFiniteError: if a rating is infinite.
+    """
+    table = _read_table(ratings)
+    is_given = ~np.isnan(table)
+    found = []
+    for place in range(table.shape[1]):
+        others = np.delete(table, place, axis=1)
+        num_others = np.delete(is_given, place, axis=1).sum(axis=1)
+        kept = is_given[:, place] & (num_others > 0)
+        means = np.nansum(others[kept], axis=1) / num_others[kept]
+        found.append(spearman(table[kept, place], means))
+    return tuple(found)
 
 
 def _alpha(

@@ -49,6 +49,7 @@ class Estimate:
         value: The number; None where it is not defined.
         low: Lower end of the interval, or None.
         high: Upper end of the interval, or None.
+        stderr: Standard error: the standard deviation of resamples, where there are some.
         num: How many answers it rests on.
         note: What a reader must know; "" where there is nothing to say.
     """
@@ -56,6 +57,7 @@ class Estimate:
     value: float | None
     low: float | None = None
     high: float | None = None
+    stderr: float | None = None
     num: int = 0
     note: str = ""
 
@@ -134,7 +136,8 @@ def grouped_share(right: ArrayLike, total: ArrayLike, *, seed: int = 0) -> Accur
     if totals.sum() <= 0:
         raise UsageError("There are 0 answers in all groups. Give more groups.")
     kept = totals > 0
-    low, high = _ends(np.stack([rights, totals], axis=1)[kept], NUM_RESAMPLES, seed)
+    drawn = _resampled_means(np.stack([rights, totals], axis=1)[kept], NUM_RESAMPLES, seed)
+    low, high = _ends(drawn)
     return Accuracy(value=float(rights.sum() / totals.sum()), low=low, high=high)
 
 
@@ -193,8 +196,9 @@ def cluster_interval(
         return Estimate(
             value=mean, num=len(array), note="No interval: all clusters have the same mean."
         )
-    low, high = _ends(sums, num_resamples, seed)
-    return Estimate(value=mean, low=low, high=high, num=len(array))
+    drawn = _resampled_means(sums, num_resamples, seed)
+    low, high = _ends(drawn)
+    return Estimate(value=mean, low=low, high=high, stderr=float(np.std(drawn)), num=len(array))
 
 
 def paired_difference(
@@ -261,8 +265,15 @@ def _has_spread(sums: NDArray[np.float64]) -> bool:
     return bool(np.ptp(means) > 1e-12 * np.abs(means).max())
 
 
-def _ends(sums: NDArray[np.float64], num_resamples: int, seed: int) -> tuple[float, float]:
-    """Return the 95 % percentile interval of sum over weight, for (G, 2) of both."""
+def _resampled_means(
+    sums: NDArray[np.float64], num_resamples: int, seed: int
+) -> NDArray[np.float64]:
+    """Return sum over weight of each resample, for (G, 2) of both."""
     drawn = resample_sums(sums, num_resamples=num_resamples, seed=seed)
-    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], PERCENTILES_95)
+    return drawn[:, 0] / drawn[:, 1]
+
+
+def _ends(drawn: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the 95 % percentile interval of what was drawn."""
+    low, high = np.percentile(drawn, PERCENTILES_95)
     return float(low), float(high)

@@ -105,7 +105,7 @@ def overview_plot(results: Sequence[BenchResult]) -> Plot | None:
         name="overview",
         title=_capital(words_of(key)),
         caption="Bold: measured here, with 95 % intervals."
-        + (" Diamonds: published numbers." if published else ""),
+        + (" Diamonds: rows beside ours." if published else ""),
         alt=f"{words_of(key)} of {len(rows)} models; the best is {best[0]} with "
         f"{value_text(best[2].value, main.unit)}{unit_text(main.unit)}.",
         columns=("model", "from", f"value {unit_text(main.unit)}".strip(), "95 % interval"),

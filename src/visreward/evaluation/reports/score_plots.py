@@ -31,6 +31,7 @@ _PANEL: Final = 1.25
 """Inches of a model's panel."""
 _OUTCOMES: Final = ("first", "tie", "second")
 _MOST_POINTS: Final = 1500
+_NUM_PARTS: Final = 10
 
 
 def distribution_plot(models: Sequence[Measured]) -> Plot | None:
@@ -255,12 +256,11 @@ def _matrix(axis: Axes, counts: Ints) -> None:
 
 def _means(human: Floats, value: Floats) -> tuple[Floats, Floats]:
     """Return the mean of both scores in parts of candidates that people score alike."""
-    levels = np.unique(human)
-    if len(levels) > 10:
-        parts = np.array_split(np.argsort(human, kind="stable"), 10)
-    else:
-        parts = [np.flatnonzero(human == level) for level in levels]
-    parts = [part for part in parts if len(part)]
+    edges = np.unique(human)
+    if len(edges) > _NUM_PARTS:  # equal scores stay in one part
+        edges = np.unique(np.quantile(human, np.linspace(0, 1, _NUM_PARTS + 1)))[:-1]
+    places = np.searchsorted(edges, human, side="right")
+    parts = [np.flatnonzero(places == place) for place in np.unique(places)]
     return (
         np.array([human[part].mean() for part in parts]),
         np.array([value[part].mean() for part in parts]),

@@ -19,17 +19,22 @@ if TYPE_CHECKING:
     from visreward.models.facts import ModelFacts
 
 MAX_CARDS = 1000
-"""How many images a page shows; a page of that many is about 20 MB."""
+"""How many images a page shows."""
 
-_THUMBNAIL_SIDE = 384
+_PICTURE_BYTES = 7_500_000
+"""Characters that all pictures of a page may take together, so that it stays below 10 MB."""
+
+_THUMBNAIL_SIDE, _SMALL_SIDE = 384, 192
+_MANY = 150
+"""From so many images on, their copies are small."""
 
 
 def write_report(items: Sequence[ScoredItem], facts: ModelFacts, path: Path) -> None:
     """Write one self-contained HTML page: every prompt's images, best first.
 
     Images are shown as people see them: upright, transparency on white. Bars start at 0 and
-    share one scale within a prompt. Prompts beyond `MAX_CARDS` images are left out, and the page
-    says so. The same items make the same bytes.
+    share one scale within a prompt. Prompts beyond `MAX_CARDS` images are left out, and so are
+    pictures beyond 10 MB; the page says how many. The same items make the same bytes.
 
     Args:
         items: What was scored; failed items are listed with their reasons.
@@ -43,7 +48,7 @@ def write_report(items: Sequence[ScoredItem], facts: ModelFacts, path: Path) -> 
     failed = [item for item in items if item.error is not None]
     with text_output(path) as page:
         page.write(_head(items, failed, facts))
-        thumbnails = _Thumbnails()
+        thumbnails = _Thumbnails(len(items))
         num_shown = 0
         for ranking in rankings:
             if num_shown >= MAX_CARDS:
@@ -53,21 +58,33 @@ def write_report(items: Sequence[ScoredItem], facts: ModelFacts, path: Path) -> 
             num_shown += num_cards
         page.write(_faults(failed))
         num_hidden = len(items) - len(failed) - num_shown
-        page.write(_foot(num_hidden))
+        page.write(_foot(num_hidden, thumbnails.num_left_out))
 
 
 class _Thumbnails:
-    """Make each image's small copy once, however many prompts it is scored for."""
+    """Make each image's small copy once, whatever its prompts, until a page is full.
 
-    def __init__(self) -> None:
+    Attributes:
+        num_left_out: Pictures that no longer fitted.
+    """
+
+    def __init__(self, num_images: int) -> None:
         self._made: dict[str, str] = {}
+        self._side = _THUMBNAIL_SIDE if num_images < _MANY else _SMALL_SIDE
+        self._left = _PICTURE_BYTES
+        self.num_left_out = 0
 
     def tag(self, source: ImageSource, name: str) -> str:
         """Return the image's element, or a word where it can no longer be read."""
         key = path_of(source) or str(id(source))
         if key not in self._made:
-            self._made[key] = thumbnail(source, max_side=_THUMBNAIL_SIDE)
-        return picture(self._made[key], name)
+            self._made[key] = thumbnail(source, max_side=self._side)
+        uri = self._made[key]
+        if len(uri) > self._left:
+            self.num_left_out += 1
+            return picture("", name)
+        self._left -= len(uri)
+        return picture(uri, name)
 
 
 def _head(items: Sequence[ScoredItem], failed: Sequence[ScoredItem], facts: ModelFacts) -> str:
@@ -175,8 +192,10 @@ def _faults(failed: Sequence[ScoredItem]) -> str:
     return f'<section>\n<h2>Not scored</h2>\n<ul class="faults">\n{lines}</ul>\n</section>\n'
 
 
-def _foot(num_hidden: int) -> str:
+def _foot(num_hidden: int, num_left_out: int) -> str:
     hidden = f"{num_hidden} more images are scored but not shown here. " if num_hidden else ""
+    if num_left_out:
+        hidden += f"{num_left_out} pictures are left out, to keep the page below 10 MB. "
     return f"""</main>
 <footer>{hidden}Bars start at 0 and share one scale within a prompt. Scores compare within one
 model and one revision only. Made by visreward {visreward.__version__}.</footer>

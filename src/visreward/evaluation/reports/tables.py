@@ -99,7 +99,8 @@ def published_section(results: Sequence[BenchResult]) -> str:
         body,
         note="Small: ours less the published number, in the units of the column. Bold: our "
         "interval does not hold the published number. Rows were published by others, on data and "
-        "with rules that may differ in detail from what was read here.",
+        "with rules that may differ in detail from what was read here; human-to-human, where "
+        "there is one, is of the raters of this data.",
     )
 
 
