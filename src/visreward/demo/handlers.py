@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from visreward.core.errors import VisrewardError
 from visreward.demo.loaded_models import is_builtin
 from visreward.demo.results import error_html, ranking_html, score_html
-from visreward.demo.scoring import Scored, Upload, score_uploads
+from visreward.demo.scoring import Scored, score_uploads
+from visreward.demo.uploads import FileRecord, all_uploads, one_upload
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from visreward.demo.examples import Examples
     from visreward.demo.loaded_models import LoadedModels
     from visreward.models.base import RewardModel
@@ -25,13 +27,21 @@ class Handlers:
         self._landmarks: dict[str, Scored] = {}
 
     def score(
-        self, name: str | None, prompt: str, image: Upload | None, source: Upload | None
+        self,
+        name: str | None,
+        prompt: str | None,
+        image: FileRecord | None,
+        source: FileRecord | None,
     ) -> str:
         """Score one image."""
         try:
-            model = self._models[name]
-            images = [] if image is None else [image]
-            scored = score_uploads(model, prompt=prompt, images=images, source=source)
+            model, given = self._models[name], one_upload(image)
+            scored = score_uploads(
+                model,
+                prompt=prompt or "",
+                images=[] if given is None else [given],
+                source=one_upload(source),
+            )
             return score_html(scored, model, landmarks=self._landmarks_of(model))
         except VisrewardError as error:
             return error_html(str(error))
@@ -39,14 +49,19 @@ class Handlers:
     def rank(
         self,
         name: str | None,
-        prompt: str,
-        images: Sequence[Upload],
-        source: Upload | None = None,
+        prompt: str | None,
+        images: Sequence[FileRecord] | None,
+        source: FileRecord | None = None,
     ) -> str:
         """Rank images of one prompt, or edits of one source image."""
         try:
             model = self._models[name]
-            scored = score_uploads(model, prompt=prompt, images=images, source=source)
+            scored = score_uploads(
+                model,
+                prompt=prompt or "",
+                images=all_uploads(images),
+                source=one_upload(source),
+            )
             return ranking_html(scored, model)
         except VisrewardError as error:
             return error_html(str(error))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from visreward.demo.examples import words_of
+from visreward.demo.loaded_models import is_builtin
 from visreward.demo.scoring import Scored
 from visreward.evaluation.reports.cards import (
     card,
@@ -15,6 +17,7 @@ from visreward.evaluation.reports.cards import (
     with_sigma,
 )
 from visreward.evaluation.reports.page import measure, picture, sources, text
+from visreward.models.catalog import catalog
 from visreward.scoring.records import short_name
 from visreward.scoring.table import bar_span
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from visreward.demo.loaded_models import LoadedModels
     from visreward.models.base import RewardModel
     from visreward.models.facts import ModelFacts
-    from visreward.scoring.ranking import RankedItem
+    from visreward.scoring.ranking import PromptRanking, RankedItem
 
 
 def error_html(message: str) -> str:
@@ -37,20 +40,25 @@ def hint_html(message: str) -> str:
 
 def about_html(facts: ModelFacts) -> str:
     """Return what a reader of a score must know about its model."""
-    limits = f'<p class="note"><b>{text(facts.name)}</b> {text(facts.note)}</p>\n'
-    return f'{limits if facts.note else ""}<p class="about">{model_line(facts)}</p>\n'
+    return f'{_limits(facts)}<p class="about">{model_line(facts)}</p>\n'
 
 
-def needs_html(facts: ModelFacts) -> str:
-    """Return what a model needs and its range, below the choice of the model."""
+def _limits(facts: ModelFacts) -> str:
+    if not facts.note:
+        return ""
+    words = ". What it says of other pictures means little." if is_builtin(facts) else "."
+    return f'<p class="note"><b>{text(facts.name)}</b> {text(facts.note)}{words}</p>\n'
+
+
+def needs_text(facts: ModelFacts) -> str:
+    """Return what a model needs, its range and its limits, below the choice of the model."""
     wanted = [
         "reads the prompt" if facts.needs_prompt else "reads no prompt",
         "needs a source image" if facts.needs_source else "takes no source image",
         range_text(facts.score_range),
         *([facts.note] if facts.note else []),
     ]
-    words = " · ".join(wanted)
-    return f'<div class="shown"><p class="needs">{text(words)}</p></div>'
+    return " · ".join(wanted)
 
 
 def score_html(scored: Scored, model: RewardModel, *, landmarks: Scored | None) -> str:
@@ -60,7 +68,7 @@ def score_html(scored: Scored, model: RewardModel, *, landmarks: Scored | None) 
         return error_html(scored.failed[0].error or "")
     place = ranking.places[0]
     tag = picture(scored.thumbnails[place.item.name], f"The image scored: {place.item.name}")
-    shown = card(place, model.facts, scales_of(ranking, model.facts), tag)
+    shown = card(place, model.facts, _single_scales(ranking, model.facts, landmarks), tag)
     stands = "" if landmarks is None else _ladder(place, landmarks, scored.thumbnails)
     return (
         f'<div class="shown single">{_asked(ranking.prompt, model)}{_before(scored)}'
@@ -101,12 +109,17 @@ def ranking_html(scored: Scored, model: RewardModel) -> str:
 
 def models_html(models: LoadedModels) -> str:
     """Return what is loaded, what each model needs, and what its scores are worth."""
-    return f'<div class="shown models">{"".join(map(_model_html, models.facts))}</div>'
+    return (
+        f'<div class="shown"><div class="models">{"".join(map(_model_html, models.facts))}</div>'
+        '<p class="about">Other models: <code>visreward models list</code> names them, and '
+        "<code>visreward demo --model NAME</code> starts this page with them.</p></div>"
+    )
 
 
 def _model_html(facts: ModelFacts) -> str:
     dimensions = ", ".join(name.replace("_", " ") for name in facts.dimensions) or "one number"
     follows = "the released code" if facts.fidelity == "released" else "the paper"
+    row = catalog().get(facts.name)
     rows = {
         "Needs": "an image"
         + (", a prompt" if facts.needs_prompt else "")
@@ -116,13 +129,25 @@ def _model_html(facts: ModelFacts) -> str:
         "Follows": follows,
         "Licence": facts.licence or "not stated",
         "Revision": facts.revision or "not stated",
+        "Paper": "not stated" if row is None else row.paper,
     }
     lines = "".join(f"<dt>{name}</dt><dd>{text(value)}</dd>\n" for name, value in rows.items())
-    limits = f'<p class="note">Limits: {text(facts.note)}.</p>' if facts.note else ""
     return (
         f'<section class="model-facts" aria-label="{text(facts.name)}"><h3>{text(facts.name)}</h3>'
-        f"{limits}<dl>{lines}</dl></section>"
+        f"{_limits(facts)}<dl>{lines}</dl></section>"
     )
+
+
+def _single_scales(
+    ranking: PromptRanking, facts: ModelFacts, landmarks: Scored | None
+) -> dict[str, list[float]]:
+    """Return scales on which one score can be read: the model's range, and the examples."""
+    scales = scales_of(ranking, facts)
+    if landmarks is not None and landmarks.ranking is not None:
+        for name, values in scales_of(landmarks.ranking, facts).items():
+            scales[name] += values
+    scales[""] += [end for end in facts.score_range if math.isfinite(end)]
+    return scales
 
 
 def _asked(prompt: str, model: RewardModel) -> str:
@@ -140,7 +165,7 @@ def _chance(model: RewardModel, place: RankedItem, best: RankedItem) -> str:
 
 
 def _percent(chance: float) -> str:
-    return f"{100 * chance:.0f} %" if 0.005 <= chance <= 0.995 else f"{100 * chance:.2g} %"
+    return f"{100 * chance:.0f} %" if chance >= 0.01 else "under 1 %"
 
 
 def _reading(best: RankedItem, num: int) -> str:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 import gradio
 
 from visreward.demo.examples import words_of
-from visreward.demo.results import hint_html, needs_html
+from visreward.demo.results import hint_html, needs_text
 from visreward.demo.scoring import MAX_IMAGES
-from visreward.demo.uploads import GalleryUpload, ImageUpload
 
 if TYPE_CHECKING:
     from visreward.demo.examples import Examples
     from visreward.demo.handlers import Handlers
     from visreward.demo.loaded_models import LoadedModels
     from visreward.demo.scoring import Upload
+    from visreward.demo.uploads import FileRecord
     from visreward.models.facts import ModelFacts
 
 # Any: Gradio takes options of many types by keyword.
@@ -27,8 +27,13 @@ _ONE_AT_A_TIME: Final[dict[str, Any]] = {
     "concurrency_limit": 1,
     "api_visibility": "private",
     "show_progress": "minimal",
+    "preprocess": False,
 }
-_AT_ONCE: Final[dict[str, Any]] = {"api_visibility": "private", "show_progress": "hidden"}
+_AT_ONCE: Final[dict[str, Any]] = {
+    "api_visibility": "private",
+    "show_progress": "hidden",
+    "preprocess": False,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +61,7 @@ def add_score_tab(page: Page) -> None:
     first = page.facts(names[0])
     with gradio.Tab("Score"), gradio.Row(equal_height=False):
         with _inputs():
-            model, needs = _model_choice(page, names)
+            model = _model_choice(page, names)
             prompt = _prompt_box(first)
             image = _image_box("Image to score")
             source = _image_box("Source image: before the edit", visible=first.needs_source)
@@ -69,10 +74,10 @@ def add_score_tab(page: Page) -> None:
                 rows.append(row)
         result = _results("The score will stand here.", label="Score of the image")
 
-    def fit_to_model(name: str, given: Upload | None) -> list[Any]:
+    def fit_to_model(name: str, given: FileRecord | None) -> list[Any]:
         facts = page.facts(name)
         return [
-            needs_html(facts),
+            _model_update(facts),
             _prompt_update(facts),
             # A source that the model does not take stays in sight, where it can be removed.
             gradio.update(visible=facts.needs_source or given is not None),
@@ -80,7 +85,7 @@ def add_score_tab(page: Page) -> None:
             gradio.update(visible=facts.needs_source),
         ]
 
-    model.change(fit_to_model, [model, source], [needs, prompt, source, *rows], **_AT_ONCE)
+    model.input(fit_to_model, [model, source], [model, prompt, source, *rows], **_AT_ONCE)
     inputs = [model, prompt, image, source]
     gradio.on([go.click, prompt.submit], page.handlers.score, inputs, result, **_ONE_AT_A_TIME)
     for button, values in buttons:
@@ -97,16 +102,16 @@ def add_compare_tab(page: Page) -> None:
             return
         with gradio.Row(equal_height=False):
             with _inputs():
-                model, needs = _model_choice(page, names)
+                model = _model_choice(page, names)
                 prompt = _prompt_box(page.facts(names[0]))
                 images = _gallery_box(f"Images to compare, up to {MAX_IMAGES}")
                 go = gradio.Button("Rank these images", variant="primary")
                 example = gradio.Button("Try it with six example images")
             result = _results("The images will stand here, best first.", label="Ranking of images")
-    model.change(
-        lambda name: [needs_html(page.facts(name)), _prompt_update(page.facts(name))],
+    model.input(
+        lambda name: [_model_update(page.facts(name)), _prompt_update(page.facts(name))],
         model,
-        [needs, prompt],
+        [model, prompt],
         **_AT_ONCE,
     )
     inputs = [model, prompt, images]
@@ -125,14 +130,14 @@ def add_edit_tab(page: Page) -> None:
             return
         with gradio.Row(equal_height=False):
             with _inputs():
-                model, needs = _model_choice(page, names)
+                model = _model_choice(page, names)
                 prompt = _prompt_box(page.facts(names[0]))
                 source = _image_box("Source image: before the edit")
                 images = _gallery_box(f"Edited images, up to {MAX_IMAGES}")
                 go = gradio.Button("Rank these edits", variant="primary")
                 example = gradio.Button("Try it with six example edits")
             result = _results("The edits will stand here, best first.", label="Ranking of edits")
-    model.change(lambda name: needs_html(page.facts(name)), model, needs, **_AT_ONCE)
+    model.input(lambda name: _model_update(page.facts(name)), model, model, **_AT_ONCE)
     inputs = [model, prompt, images, source]
     gradio.on([go.click, prompt.submit], page.handlers.rank, inputs, result, **_ONE_AT_A_TIME)
     known = page.examples
@@ -150,9 +155,14 @@ def _results(hint: str, *, label: str) -> gradio.HTML:
         return gradio.HTML(hint_html(hint), label=label, elem_classes="live")
 
 
-def _model_choice(page: Page, names: list[str]) -> tuple[gradio.Radio, gradio.HTML]:
-    model = gradio.Radio(names, value=names[0], label="Reward model")
-    return model, gradio.HTML(needs_html(page.facts(names[0])))
+def _model_choice(page: Page, names: list[str]) -> gradio.Radio:
+    return gradio.Radio(
+        names, value=names[0], label="Reward model", info=needs_text(page.facts(names[0]))
+    )
+
+
+def _model_update(facts: ModelFacts) -> Any:  # noqa: ANN401  Gradio's own
+    return gradio.update(info=needs_text(facts))
 
 
 def _prompt_words(facts: ModelFacts) -> dict[str, Any]:
@@ -173,8 +183,8 @@ def _prompt_update(facts: ModelFacts) -> Any:  # noqa: ANN401  Gradio's own
     return gradio.update(**_prompt_words(facts))
 
 
-def _image_box(label: str, *, visible: bool = True) -> ImageUpload:
-    return ImageUpload(
+def _image_box(label: str, *, visible: bool = True) -> gradio.Image:
+    return gradio.Image(
         label=label,
         type="filepath",
         sources=["upload", "clipboard"],
@@ -185,8 +195,8 @@ def _image_box(label: str, *, visible: bool = True) -> ImageUpload:
     )
 
 
-def _gallery_box(label: str) -> GalleryUpload:
-    return GalleryUpload(
+def _gallery_box(label: str) -> gradio.Gallery:
+    return gradio.Gallery(
         label=label,
         type="filepath",
         file_types=["image"],

@@ -1,45 +1,32 @@
-"""Places for images on a page, which hand on where an upload lies and what it is called.
+"""Where an upload lies and what its giver calls it.
 
-Gradio's own would decode an upload with every parser that Pillow has, under a path as its name.
+Gradio's own reading would decode an upload with every parser that Pillow has, and know it by its
+path only; events with `preprocess=False` hand over what the browser sent, checked for its shape.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import gradio
-from gradio.components.gallery import GalleryData, GalleryImage
-from gradio.data_classes import ImageData
+from typing import Any, TypeAlias
 
 from visreward.demo.scoring import Upload
 
-
-class ImageUpload(gradio.Image):
-    """A place for one image."""
-
-    is_template = True  # drawn as its parent is
-
-    def preprocess(  # type: ignore[override]  # its result goes to our own functions only
-        self, payload: ImageData | None
-    ) -> Upload | None:
-        """Return the upload, or None where there is none."""
-        return None if payload is None else _upload(payload.path, payload.orig_name)
+# Any: a record of Gradio's, of which two entries are read.
+FileRecord: TypeAlias = Mapping[str, Any]
 
 
-class GalleryUpload(gradio.Gallery):
-    """A place for several images."""
-
-    is_template = True  # drawn as its parent is
-
-    def preprocess(  # type: ignore[override]  # its result goes to our own functions only
-        self, payload: GalleryData | None
-    ) -> list[Upload]:
-        """Return the uploads in their order."""
-        elements = [] if payload is None else payload.root
-        files = [each.image if isinstance(each, GalleryImage) else each.video for each in elements]
-        return [_upload(file.path, file.orig_name) for file in files]
+def one_upload(given: FileRecord | None) -> Upload | None:
+    """Return the image of a place for one, or None where there is none."""
+    return None if given is None else _upload(given)
 
 
-def _upload(path: str | None, name: str | None) -> Upload:
-    place = Path(path or "")
-    return Upload(path=place, name=Path(name).name if name else place.name)
+def all_uploads(given: Sequence[Mapping[str, Any]] | None) -> list[Upload]:
+    """Return the files of a gallery in their order; a video is among them as it is."""
+    return [_upload(each.get("image") or each["video"]) for each in given or ()]
+
+
+def _upload(record: FileRecord) -> Upload:
+    path = Path(record["path"])
+    name = record.get("orig_name")
+    return Upload(path=path, name=Path(name).name if name else path.name)
