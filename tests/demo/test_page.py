@@ -16,7 +16,6 @@ from visreward.scoring.table import number_text
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
-
     from tests.demo.conftest import Demo
 
 TIMEOUT_MS = 280_000
@@ -163,7 +162,7 @@ def test_edit_tab_example_shows_both_dimensions_and_the_source(visitor: Visitor)
     assert visitor.result.get_by_alt_text("before the edit").count() == 1
     assert all(
         visitor.page.evaluate(
-            "[...document.querySelectorAll('.card img')].map(image => image.naturalWidth && image.alt)"
+            "[...document.querySelectorAll('.card img')].map(one => one.naturalWidth && one.alt)"
         )
     )
 
