@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 WIDE = (1280, 900)
@@ -45,17 +45,13 @@ def show(page: Page, tab: str, model: str | None, button: str) -> None:
     page.mouse.move(0, 0)
 
 
-def make(browser: Browser, url: str) -> None:
+def make(page: Page) -> None:
     """Write all pictures."""
     for name, (width, height), scheme, tab, model, button, first in PICTURES:
-        context = browser.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme="dark" if scheme == "dark" else "light",
-        )
-        context.set_default_timeout(TIMEOUT_MS)
-        page = context.new_page()
-        page.goto(url)
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
         show(page, tab, model, button)
+        page.evaluate("scrollTo(0, 0)")
         if first is not None:
             page.locator(f".live:visible {first}").evaluate("part => part.scrollIntoView()")
             page.evaluate("scrollBy(0, -120)")
@@ -63,7 +59,6 @@ def make(browser: Browser, url: str) -> None:
         with Image.open(io.BytesIO(drawn)) as picture:
             small = picture.convert("RGB").quantize(NUM_COLOURS)
             small.save(IMAGES / f"{name}.png", optimize=True)
-        context.close()
 
 
 def main() -> None:
@@ -79,7 +74,10 @@ def main() -> None:
             assert found is not None
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=binary, args=["--no-sandbox"])
-                make(browser, found.group())
+                page = browser.new_page()
+                page.set_default_timeout(TIMEOUT_MS)
+                page.goto(found.group())
+                make(page)
         finally:
             process.terminate()
 
