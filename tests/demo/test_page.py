@@ -97,8 +97,11 @@ def test_score_tab_upload_shows_the_models_own_score(visitor: Visitor, folder: P
     assert all(number_text(part.mu) in card for part in score.dimensions.values())
     assert path.name in card
     assert "knows the synthetic scenes only" in visitor.result.inner_text()
+    # The example of the same content stands beside it.
     own = visitor.result.locator(".ladder [aria-current]")
-    assert own.locator("xpath=preceding-sibling::li").count() in (1, 2)
+    above = own.locator("xpath=preceding-sibling::li[1]").inner_text()
+    assert "right and plain" in above
+    assert number_text(score.value) in above
 
 
 def test_score_tab_without_prompt_says_so(visitor: Visitor) -> None:
@@ -184,7 +187,7 @@ def test_keyboard_alone_is_enough_to_score_an_example(visitor: Visitor) -> None:
     for _ in range(40):
         page.keyboard.press("Tab")
         focus = "document.activeElement"
-        seen.append(page.evaluate(f"{focus}.ariaLabel || {focus}.innerText || {focus}.value"))
+        seen.append(page.evaluate(f"{focus}.ariaLabel || {focus}.innerText || ''"))
         assert page.evaluate(f"getComputedStyle({focus}).outlineStyle") != "none", seen
         if seen[-1].strip() == "wrong colour":
             break
