@@ -39,7 +39,7 @@ def show(page: Page, tab: str, model: str | None, button: str) -> None:
     page.get_by_role("tab", name=tab, exact=True).click()
     if model is not None:
         page.locator("label:visible", has_text=model).first.click()
-    page.get_by_role("button", name=button, exact=True).click()
+    page.get_by_role("button", name=button).click()
     page.locator(".live:visible .card").first.wait_for()
     page.wait_for_timeout(3000)
     page.mouse.move(0, 0)
