@@ -34,6 +34,7 @@ COMMANDS = {
     "report": Command("visreward.cli.report:report", "Show results of benchmarks on one page."),
     "train": Command("visreward.cli.train:train", "Train a reward model from a recipe."),
     "serve": Command("visreward.cli.serve:serve", "Serve reward models over HTTP."),
+    "demo": Command("visreward.cli.demo:demo", "Show a page that scores and compares images."),
 }
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import uvicorn
 
-from visreward.core.errors import UsageError
+from visreward.core.listening import listen
 from visreward.serving.app import create_app
 from visreward.serving.connections import patient_protocol
 from visreward.serving.gate import Gate, JsonLines
@@ -22,7 +22,6 @@ from visreward.serving.service import RewardService
 from visreward.serving.settings import ServerSettings
 from visreward.serving.tracing import tracing_from_environment
 
-_BACKLOG: Final = 512
 _KEEP_ALIVE_S: Final = 30
 _DRAIN_POLL_S: Final = 0.02
 
@@ -44,30 +43,9 @@ def serve(settings: ServerSettings) -> None:
         UsageError: if the address cannot be bound.
         VisrewardError: if a model cannot be loaded.
     """
-    listener = bind(settings.host, settings.port)
+    listener = listen(settings.host, settings.port)
     log_as_json_lines()
     asyncio.run(_serve(settings, listener))
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket.
-
-    Raises:
-        UsageError: if the address cannot be had.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host.strip("[]"), port))
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise UsageError(
-            f"The server cannot listen on {host}, port {port}: {error.strerror}. "
-            "Choose another --host or --port."
-        ) from None
-    return listener
 
 
 def log_as_json_lines() -> None:
