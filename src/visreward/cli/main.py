@@ -33,6 +33,7 @@ COMMANDS = {
     "bench": Command("visreward.cli.bench:bench", "Measure models on a benchmark."),
     "report": Command("visreward.cli.report:report", "Show results of benchmarks on one page."),
     "train": Command("visreward.cli.train:train", "Train a reward model from a recipe."),
+    "annotate": Command("visreward.cli.annotate:app", "Let people compare and score images."),
     "serve": Command("visreward.cli.serve:serve", "Serve reward models over HTTP."),
 }
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
