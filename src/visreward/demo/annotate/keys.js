@@ -21,6 +21,20 @@
   window.visrewardSent = (given) =>
     JSON.stringify({ ticket: question()?.dataset.ticket ?? "", rows: given ?? rows() });
 
+  // An answer that is not whole is not sent: the next question would take its place.
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest?.("#va-send")) return;
+    const field = fields().find((each) => !value(each));
+    if (!field) return;
+    event.stopImmediatePropagation();
+    event.preventDefault();
+    const text = document.createElement("p");
+    text.className = "va-message";
+    text.textContent = `Not sent: ${field.querySelector("legend").textContent} is missing.`;
+    one("#va-message .va-message")?.replaceWith(text);
+    field.querySelector("input").focus();
+  }, true);
+
   const press = (id) => {
     const button = one(`#${id}`);
     if (button && !button.disabled) button.click();

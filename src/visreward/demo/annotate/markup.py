@@ -35,9 +35,10 @@ def question_html(
         fields = "" if kind is Kind.PAIR else _fields(kind, picture.name, len(candidates))
         figures.append(_figure(picture, fields, is_candidate=True))
     return (
-        f'<article id="va-question" data-ticket="{opened.ticket}" data-kind="{kind.value}">'
+        f'<article id="va-question" class="va-{kind.value}" data-ticket="{opened.ticket}" '
+        f'data-kind="{kind.value}">'
         f'<h2 class="va-prompt"><span>{asked}</span> {escape(opened.question.prompt)}</h2>'
-        f'<div class="va-figures va-of-{len(figures)}">{"".join(figures)}</div></article>'
+        f'<div class="va-figures">{"".join(figures)}</div></article>'
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,6 +45,7 @@ def build_page(desk: Desk, *, annotator: str | None = None) -> gradio.Blocks:
     import gradio
 
     given = "" if annotator is None else annotator_name(annotator)
+    page: gradio.Blocks
     with gradio.Blocks(title="visreward: annotate", analytics_enabled=False) as page:
         who = gradio.State(given)
         sent = gradio.Textbox(visible=False)
@@ -129,6 +131,6 @@ def _updates(view: View, num_answers: int) -> list[Any]:  # a value or an update
     return [
         view.question,
         view.progress,
-        f'<p class="va-message">{view.message}</p>',
+        f'<p class="va-message">{escape(view.message)}</p>',
         *(gradio.Button(interactive=each) for each in usable),
     ]

@@ -21,8 +21,8 @@ class Picture:
 
     Attributes:
         name: What the page calls it, such as `A`.
-        address: A `data:` URI of a PNG, so that its pixels are judged and not a JPEG's, and
-            neither file name nor metadata reach the browser; None where it cannot be shown.
+        address: A `data:` URI with every pixel as it is, so that no loss of ours is judged, and
+            without file name and metadata; None where it cannot be shown.
         reason: Why it cannot be shown, without the file's name, which may say what made it.
         problem: The same with the file's name, for whoever runs the study.
     """
@@ -48,5 +48,5 @@ def _read(name: str, file: Path) -> Picture:
         picture = read_image(file, name=name)
     except ImageError as error:
         return Picture(name=name, address=None, reason=str(error), problem=f"'{file}': {error}")
-    address = thumbnail_data_uri(picture, max_side=MAX_SIDE, encoding="png")
+    address = thumbnail_data_uri(picture, max_side=MAX_SIDE, encoding="lossless-webp")
     return Picture(name=name, address=address)
