@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from PIL import Image
@@ -15,8 +21,12 @@ from visreward.demo.annotate.questions import read_questions
 from visreward.demo.annotate.records import Kind, StudySettings
 from visreward.demo.annotate.store import Store
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 GroupWriter: TypeAlias = Callable[..., Path]
 StudyMaker: TypeAlias = Callable[..., Store]
+Serving: TypeAlias = Callable[..., Any]  # a context manager that gives the address
 
 
 @pytest.fixture
@@ -88,3 +98,47 @@ def make_study(tmp_path: Path, write_groups: GroupWriter) -> StudyMaker:
         return Store(path)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Start a headless Chromium, or skip where there is none."""
+    binary = shutil.which("chromium") or shutil.which("chromium-browser")
+    if binary is None:
+        pytest.skip("Chromium is not installed")
+    playwright: Any = pytest.importorskip("playwright.sync_api", reason="playwright is missing")
+    pytest.importorskip("gradio", reason="gradio is missing")
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=binary, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def serving() -> Serving:
+    """Return a context manager that runs `visreward annotate` and gives the page's address."""
+
+    @contextmanager
+    def run(*options: str | Path) -> Iterator[str]:
+        command = [sys.executable, "-m", "visreward", "annotate", "--port", "0"]
+        with subprocess.Popen(
+            [*command, *map(str, options)],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        ) as process:
+            assert process.stderr is not None
+            try:
+                said = []
+                for line in process.stderr:
+                    said.append(line)
+                    if found := re.search(r"http://[\w.:]+", line):
+                        yield found[0]
+                        return
+                pytest.fail("".join(said))
+            finally:
+                process.terminate()
+                process.communicate(timeout=60)
+        assert process.returncode == 0
+
+    return run

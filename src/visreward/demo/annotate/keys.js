@@ -102,10 +102,10 @@
     dialog.showModal();
   });
 
-  // What happened, and the next prompt, are spoken; the region itself must stay to be heard.
-  const message = one("#va-message");
-  message?.setAttribute("role", "status");
-  const area = one("#va-area");
-  if (area) new MutationObserver(mark).observe(area, { childList: true, subtree: true });
+  // What happened is spoken. The parts of the page come and go, so all of it is watched.
+  new MutationObserver(() => {
+    one("#va-message:not([role])")?.setAttribute("role", "status");
+    mark();
+  }).observe(document.body, { childList: true, subtree: true });
   mark();
 }
