@@ -127,18 +127,22 @@ def serving() -> Serving:
             text=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         ) as process:
-            assert process.stderr is not None
             try:
-                said = []
-                for line in process.stderr:
-                    said.append(line)
-                    if found := re.search(r"http://[\w.:]+", line):
-                        yield found[0]
-                        return
-                pytest.fail("".join(said))
+                yield _address(process)
             finally:
                 process.terminate()
                 process.communicate(timeout=60)
         assert process.returncode == 0
 
     return run
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    """Return the address that a starting server says, or fail with what it said instead."""
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if found := re.search(r"http://[\w.:]+", line):
+            return found[0]
+    pytest.fail("".join(said))

@@ -96,7 +96,7 @@ def test_study_report_counts_each_annotator_alone() -> None:
 
 
 def test_study_report_pair_agreement_is_nominal_alpha_of_the_answers() -> None:
-    codes = {FIRST: 1.0, SECOND: -1.0, TIE: 0.0, None: math.nan}
+    codes: dict[Rows | None, float] = {FIRST: 1.0, SECOND: -1.0, TIE: 0.0, None: math.nan}
     given: list[tuple[Rows | None, Rows | None]] = [
         (FIRST, FIRST),
         (SECOND, SECOND),

@@ -22,7 +22,6 @@ from visreward.core.images import read_image, thumbnail_data_uri
 from visreward.core.types import Sample
 from visreward.data.scenes.triplets import make_triplet
 from visreward.demo.annotate.store import Store
-from visreward.models.catalog import BUILTIN_FOLDER
 from visreward.models.loading import load_model
 from visreward.scoring.engine import ScoringEngine
 
@@ -197,7 +196,7 @@ def write_recipe(folder: Path, data: Path) -> Path:
         "model": {
             "kind": "hpsv3",
             "name": "hpsv3-plain",
-            "init": str(BUILTIN_FOLDER / "hpsv3-mini"),
+            "init": "hpsv3-mini",
             "vlm": {"min_pixels": 9216, "max_pixels": 9216, "rating_prompts": None},
         },
         "freeze": {"vision": True, "language": True},
