@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
     from tests.core.bad_files import BadFile
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
@@ -28,6 +31,22 @@ def shared_dir() -> Path:
     if not (folder / "parity").is_dir():
         pytest.skip(f"reference data not found at {folder.name}/ beside the project")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Start a headless Chromium, or skip where there is none.
+
+    Of one module: while it runs, asyncio cannot be used by other tests of the same process.
+    """
+    binary = shutil.which("chromium") or shutil.which("chromium-browser")
+    if binary is None:
+        pytest.skip("Chromium is not installed")
+    playwright: Any = pytest.importorskip("playwright.sync_api", reason="playwright is missing")
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=binary, args=["--no-sandbox"])
+        yield running
+        running.close()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

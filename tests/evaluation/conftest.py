@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +14,6 @@ from visreward.models.base import RewardModel
 from visreward.models.facts import ModelFacts
 from visreward.models.loaded import LoadedSample
 from visreward.models.output import RewardOutput
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
 
 
 class DetailModel(RewardModel):
@@ -99,19 +95,3 @@ class DistanceModel(DetailModel):
 @pytest.fixture
 def edit_oracle() -> DistanceModel:
     return DistanceModel()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Start a headless Chromium, or skip where there is none.
-
-    Of one module: while it runs, asyncio cannot be used by other tests of the same process.
-    """
-    binary = shutil.which("chromium") or shutil.which("chromium-browser")
-    if binary is None:
-        pytest.skip("Chromium is not installed")
-    playwright: Any = pytest.importorskip("playwright.sync_api", reason="playwright is missing")
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=binary, args=["--no-sandbox"])
-        yield running
-        running.close()

@@ -35,6 +35,7 @@ COMMANDS = {
     "train": Command("visreward.cli.train:train", "Train a reward model from a recipe."),
     "annotate": Command("visreward.cli.annotate:app", "Let people compare and score images."),
     "serve": Command("visreward.cli.serve:serve", "Serve reward models over HTTP."),
+    "demo": Command("visreward.cli.demo:demo", "Show a page that scores and compares images."),
 }
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from visreward.demo.launching import UploadLimits
@@ -26,7 +28,6 @@ _OPEN: Final = re.compile(
     r"|queue/join|queue/data|heartbeat/[\w-]+))?/?"
 )
 _LOCAL_NAME: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.IGNORECASE)
-_WEB_ADDRESS: Final = re.compile(r"\s*https?:", re.IGNORECASE)
 _MAX_EVENT_BYTES: Final = 1 << 20
 _HEADERS: Final = (
     (
@@ -70,7 +71,7 @@ class Gate:
         if refusal is None and scope["path"].startswith(_JOIN):
             body = await _whole_body(receive)
             receive = _Again(body, receive)
-            refusal = _refusal_of_event(body)
+            refusal = self._refusal_of_event(body)
         if refusal is not None:
             await _refuse(refusal, send)
             return
@@ -82,16 +83,16 @@ class Gate:
 
     def _refusal(self, scope: Scope, headers: dict[str, str], length: str) -> _Refusal | None:
         path: str = scope["path"]
+        if "transfer-encoding" in headers or not length.isdecimal():
+            return _Refusal(411, "A request must say its length in bytes.")
         # A foreign site that gives itself the name of this machine stays outside.
         if self._is_loopback and not _LOCAL_NAME.fullmatch(headers.get("host", "")):
             return _Refusal(403, "This page answers to localhost and 127.0.0.1 only.")
         if path.startswith(_FILE):
-            is_own = Path(path.removeprefix(_FILE)).resolve().is_relative_to(self._folder)
+            is_own = self._is_own(path.removeprefix(_FILE))
             return None if is_own else _Refusal(403, "This page serves no such file.")
         if not _OPEN.fullmatch(path):
             return _Refusal(404, "This page has no such address.")
-        if "transfer-encoding" in headers or not length.isdecimal():
-            return _Refusal(411, "A request must say its length in bytes.")
         is_upload = path.startswith(_UPLOAD)
         most = self._limits.request_bytes if is_upload else _MAX_EVENT_BYTES
         if int(length) > most:
@@ -101,6 +102,22 @@ class Gate:
         if is_upload and self._num_held_bytes() + int(length) > self._limits.held_bytes:
             return _Refusal(507, "This page holds too many images. Start it again to empty it.")
         return None
+
+    def _refusal_of_event(self, body: bytes) -> _Refusal | None:
+        """Gradio would fetch a file from an address, and mounted pages would read any path."""
+        try:
+            event = json.loads(body)
+        except (ValueError, RecursionError):
+            return _Refusal(400, "An event must be JSON.")
+        if all(map(self._is_own, _paths(event))):
+            return None
+        return _Refusal(403, "Images are uploaded, not given by a path or an address.")
+
+    def _is_own(self, path: str) -> bool:
+        try:
+            return Path(path).resolve().is_relative_to(self._folder)
+        except (ValueError, OSError, RuntimeError):  # a null byte, a name too long, a loop
+            return False
 
     def _num_held_bytes(self) -> int:
         on_disk = sum(each.stat().st_size for each in self._folder.rglob("*") if each.is_file())
@@ -130,29 +147,17 @@ async def _whole_body(receive: Receive) -> bytes:
             return b"".join(parts)
 
 
-def _refusal_of_event(body: bytes) -> _Refusal | None:
-    """Gradio would fetch a file that is given by its address."""
-    try:
-        event = json.loads(body)
-    except (ValueError, RecursionError):
-        return _Refusal(400, "An event is not JSON.")
-    if _names_address(event):
-        return _Refusal(403, "Images are uploaded, not given by their address.")
-    return None
-
-
-def _names_address(value: Any) -> bool:  # noqa: ANN401  any JSON value
+def _paths(value: Any) -> Iterator[str]:  # noqa: ANN401  any JSON value
+    """Yield what is named as a file anywhere in an event."""
     waiting = [value]
     while waiting:
         each = waiting.pop()
         if isinstance(each, list):
             waiting.extend(each)
         elif isinstance(each, dict):
-            path = each.get("path")
-            if isinstance(path, str) and _WEB_ADDRESS.match(path):
-                return True
+            if isinstance(each.get("path"), str):
+                yield each["path"]
             waiting.extend(each.values())
-    return False
 
 
 def _with_headers(send: Send) -> Send:

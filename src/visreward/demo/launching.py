@@ -61,7 +61,8 @@ def launch(
         host: The address to listen on.
         port: 0 takes a free one.
         say: Takes the lines for the person who started the page, the address first.
-        css: Rules for this page, after those that all pages share.
+        css: Rules for this page, after those that all pages share. What stands in an element of
+            the class `live` is read out by screen readers when it changes.
         limits: Of uploads; None takes the defaults.
 
     Raises:
@@ -104,7 +105,7 @@ def _app(blocks: gradio.Blocks, *, css: str, max_file_bytes: int) -> ASGIApp:
     import gradio
     from fastapi import FastAPI
 
-    from visreward.demo.theme import page_css, page_theme
+    from visreward.demo.theme import page_css, page_head, page_theme
 
     app: ASGIApp = gradio.mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
@@ -120,6 +121,7 @@ def _app(blocks: gradio.Blocks, *, css: str, max_file_bytes: int) -> ASGIApp:
         mcp_server=False,
         theme=page_theme(),
         css=page_css() + css,
+        head=page_head(),
     )
     return app
 

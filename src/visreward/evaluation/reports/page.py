@@ -29,9 +29,8 @@ def page_head(title: str, *, heading: str, line: str, note: str = "", style: str
         note: HTML below that, or nothing.
         style: Rules of this page, beside those of all.
     """
-    common = (
-        files("visreward.evaluation.reports").joinpath("report.css").read_text(encoding="utf-8")
-    )
+    folder = files("visreward.evaluation.reports")
+    common = folder.joinpath("report.css").read_text(encoding="utf-8") + cards_css()
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -50,6 +49,12 @@ def page_head(title: str, *, heading: str, line: str, note: str = "", style: str
 </header>
 <main>
 """
+
+
+def cards_css() -> str:
+    """Return the rules of notes, source images, cards and faults."""
+    folder = files("visreward.evaluation.reports")
+    return folder.joinpath("cards.css").read_text(encoding="utf-8")
 
 
 def thumbnail(source: ImageSource, *, max_side: int) -> str:

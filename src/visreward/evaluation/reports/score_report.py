@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import visreward
 from visreward.core.types import ImageSource
-from visreward.evaluation.reports.page import measure, page_head, picture, sources, text, thumbnail
-from visreward.scoring.ranking import PromptRanking, RankedItem, rank_by_prompt
+from visreward.evaluation.reports.cards import card, faults, model_line, scales_of
+from visreward.evaluation.reports.page import page_head, picture, sources, text, thumbnail
+from visreward.scoring.ranking import PromptRanking, rank_by_prompt
 from visreward.scoring.records import ScoredItem, path_of, short_name
-from visreward.scoring.table import bar_span, number_text
 from visreward.scoring.text_output import text_output
 
 if TYPE_CHECKING:
@@ -51,7 +50,8 @@ def write_report(items: Sequence[ScoredItem], facts: ModelFacts, path: Path) -> 
             section, num_cards = _section(ranking, facts, thumbnails, MAX_CARDS - num_shown)
             page.write(section)
             num_shown += num_cards
-        page.write(_faults(failed))
+        reasons = faults(failed)
+        page.write(f"<section>\n<h2>Not scored</h2>\n{reasons}</section>\n" if reasons else "")
         num_hidden = len(items) - len(failed) - num_shown
         page.write(_foot(num_hidden))
 
@@ -80,29 +80,9 @@ def _head(items: Sequence[ScoredItem], failed: Sequence[ScoredItem], facts: Mode
     return page_head(
         f"Image scores: {facts.name}",
         heading="Image scores",
-        line=f"{_model_line(facts)} · {counts}",
+        line=f"{model_line(facts)} · {counts}",
         note=note,
     )
-
-
-def _model_line(facts: ModelFacts) -> str:
-    parts = [f"<b>{text(facts.name)}</b>"]
-    if facts.revision:
-        parts.append(f"revision {text(facts.revision)}")
-    parts += [_range_text(facts.score_range), "higher is better"]
-    parts.append(f"follows the {'released code' if facts.fidelity == 'released' else 'paper'}")
-    if facts.licence:
-        parts.append(f"licence {text(facts.licence)}")
-    return " · ".join(parts)
-
-
-def _range_text(score_range: tuple[float, float]) -> str:
-    low, high = score_range
-    if math.isfinite(low) and math.isfinite(high):
-        return f"scores from {low:g} to {high:g}"
-    if math.isfinite(low):
-        return f"scores from {low:g} up"
-    return f"scores up to {high:g}" if math.isfinite(high) else "scores without bounds"
 
 
 def _section(
@@ -110,9 +90,11 @@ def _section(
 ) -> tuple[str, int]:
     """Return one prompt's part of the page, and how many images it shows."""
     shown = ranking.places[:max_cards]
-    scales = {name: _scale(ranking, name) for name in facts.dimensions}
-    scales[""] = [place.score.value for place in ranking.places]
-    cards = "".join(_card(place, facts, scales, thumbnails) for place in shown)
+    scales = scales_of(ranking, facts)
+    cards = "".join(
+        card(place, facts, scales, thumbnails.tag(place.sample.image, short_name(place.item)))
+        for place in shown
+    )
     num_all = len(ranking.places)
     count = f"{num_all} image{'s' if num_all > 1 else ''}, best first"
     if len(shown) < num_all:
@@ -124,55 +106,6 @@ def _section(
         f'<ol class="cards">\n{cards}</ol>\n</section>\n',
         len(shown),
     )
-
-
-def _scale(ranking: PromptRanking, dimension: str) -> list[float]:
-    return [place.score.dimensions[dimension].mu for place in ranking.places]
-
-
-def _card(
-    place: RankedItem,
-    facts: ModelFacts,
-    scales: dict[str, list[float]],
-    thumbnails: _Thumbnails,
-) -> str:
-    score = place.score
-    name = short_name(place.item)
-    total = _with_sigma(score.value, score.sigma)
-    measures = measure("score", total, bar_span(score.value, scales[""]), is_total=True)
-    for dimension in facts.dimensions:
-        part = score.dimensions[dimension]
-        span = bar_span(part.mu, scales[dimension])
-        measures += measure(dimension, _with_sigma(part.mu, part.sigma), span, is_total=False)
-    remarks = "".join(f'<p class="remark">{text(note)}</p>\n' for note in score.notes)
-    best = " best" if place.rank == 1 and len(scales[""]) > 1 else ""
-    return f"""<li class="card{best}">
-<figure>{thumbnails.tag(place.sample.image, name)}<span class="rank">{place.rank}</span></figure>
-<div class="facts">
-<div class="name"><bdi>{text(name)}</bdi></div>
-<dl class="measures">
-{measures}</dl>
-{remarks}</div>
-</li>
-"""
-
-
-def _with_sigma(mu: float, sigma: float | None) -> str:
-    if sigma is None:
-        return number_text(mu)
-    spread = f"± {sigma:.2g}" if sigma >= 0.001 else "± under 0.001"
-    return f"{number_text(mu)} <small>{spread}</small>"
-
-
-def _faults(failed: Sequence[ScoredItem]) -> str:
-    if not failed:
-        return ""
-    # An image that fails with every prompt is one line.
-    reasons = dict.fromkeys((item.name, item.error or "") for item in failed)
-    lines = "".join(
-        f"<li><b><bdi>{text(name)}</bdi></b>{text(reason)}</li>\n" for name, reason in reasons
-    )
-    return f'<section>\n<h2>Not scored</h2>\n<ul class="faults">\n{lines}</ul>\n</section>\n'
 
 
 def _foot(num_hidden: int) -> str:
