@@ -33,6 +33,7 @@ COMMANDS = {
     "bench": Command("visreward.cli.bench:bench", "Measure models on a benchmark."),
     "report": Command("visreward.cli.report:report", "Show results of benchmarks on one page."),
     "train": Command("visreward.cli.train:train", "Train a reward model from a recipe."),
+    "annotate": Command("visreward.cli.annotate:app", "Let people compare and score images."),
     "serve": Command("visreward.cli.serve:serve", "Serve reward models over HTTP."),
     "demo": Command("visreward.cli.demo:demo", "Show a page that scores and compares images."),
 }
