@@ -62,6 +62,8 @@ def start_demo(
         finally:
             process.kill()
             process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
 
     return start
 

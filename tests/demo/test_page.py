@@ -44,6 +44,10 @@ class Visitor:
     def open(self, tab: str) -> None:
         self.page.get_by_role("tab", name=tab, exact=True).click()
 
+    def fill(self, label: str, words: str) -> None:
+        # Tabs have fields of the same name.
+        self.page.get_by_label(label).locator("visible=true").fill(words)
+
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name).click()
 
@@ -55,7 +59,7 @@ class Visitor:
 
     @property
     def result(self) -> Locator:
-        return self.page.locator(".live:visible")
+        return self.page.locator(".block.live:visible")
 
     def shows(self, words: str) -> None:
         self.result.get_by_text(words).first.wait_for()
@@ -87,7 +91,7 @@ def quiet(visitor: Visitor, demo: Demo) -> Iterator[None]:
 def test_score_tab_upload_shows_the_models_own_score(visitor: Visitor, folder: Path) -> None:
     path = folder / "images" / "right-and-plain.png"
     visitor.open("Score")
-    visitor.page.get_by_label("Prompt").fill(PROMPT)
+    visitor.fill("Prompt", PROMPT)
     visitor.upload("Image to score", path)
     visitor.press("Score this image")
     visitor.shows("Where this score stands")
@@ -107,7 +111,7 @@ def test_score_tab_upload_shows_the_models_own_score(visitor: Visitor, folder: P
 
 def test_score_tab_without_prompt_says_so(visitor: Visitor) -> None:
     visitor.open("Score")
-    visitor.page.get_by_label("Prompt").fill("  ")
+    visitor.fill("Prompt", "  ")
     visitor.press("Score this image")
     visitor.shows("The prompt is empty, but 'ict-hp-mini' scores how an image fits a prompt.")
     assert visitor.result.get_by_role("alert").count() == 1
@@ -118,7 +122,7 @@ def test_score_tab_with_edit_model_asks_for_the_source_and_then_scores(
 ) -> None:
     visitor.open("Score")
     visitor.page.get_by_role("radio", name="editreward-mini").check()
-    visitor.page.get_by_label("Edit instruction").fill(EDIT.instruction)
+    visitor.fill("Edit instruction", EDIT.instruction)
     visitor.press("Score this image")
     visitor.shows("No source image, but 'editreward-mini' scores edits.")
     visitor.upload("Source image: before the edit", folder / "edits" / "before.png")
@@ -126,7 +130,7 @@ def test_score_tab_with_edit_model_asks_for_the_source_and_then_scores(
     visitor.shows("instruction following")
     # The source stays in sight with a model that takes none, and can be removed there.
     visitor.page.get_by_role("radio", name="hpsv3-mini").check()
-    visitor.page.get_by_label("Prompt").fill(PROMPT)
+    visitor.fill("Prompt", PROMPT)
     visitor.press("Score this image")
     visitor.shows("A source image was given, but 'hpsv3-mini' scores single images.")
 
@@ -139,7 +143,7 @@ def test_compare_tab_ranks_uploads_and_names_the_unreadable(
     paths = [folder / "images" / f"{name}.png" for name in ("wrong-colour", "right-and-rich")]
     visitor.open("Compare")
     visitor.page.get_by_role("radio", name="hpsv3-mini").check()
-    visitor.page.get_by_label("Prompt").fill(PROMPT)
+    visitor.fill("Prompt", PROMPT)
     visitor.upload("Images to compare", paths[0], broken, paths[1])
     visitor.press("Rank these images")
     visitor.shows("2 images scored, best first; 1 not scored, see below")
@@ -255,7 +259,7 @@ def test_too_many_images_are_refused_with_their_number(visitor: Visitor, tmp_pat
         Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
     visitor.page.reload()
     visitor.open("Compare")
-    visitor.page.get_by_label("Prompt").fill(PROMPT)
+    visitor.fill("Prompt", PROMPT)
     visitor.upload("Images to compare", *paths)
     visitor.press("Rank these images")
     visitor.shows("There are 25 images, more than the 24 that are compared at once. Remove 1.")

@@ -59,7 +59,7 @@ def page_theme() -> Base:
 def page_css() -> str:
     """Return the rules of all pages; those of reports hold inside the class `shown`."""
     own = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-    return f"{own}\n.shown {{\n{cards_css()}}}\n"
+    return f".shown {{\n{cards_css()}}}\n{own}"
 
 
 def page_head() -> str:
