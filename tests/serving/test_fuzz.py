@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import msgpack
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ OVER_HTTP = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+RESTARTS = 'visreward_model_restarts_total{model="editreward-mini"}'
 ROUTES = ("/v1/score", "/v1/rank", "/rerank", "/score")
 
 values = st.recursive(
@@ -67,6 +69,12 @@ almost = st.fixed_dictionaries(
 bodies = values | st.dictionaries(names, values, max_size=4) | almost
 
 
+@pytest.fixture(scope="module", autouse=True)
+def restarts_before(server: Server) -> float:
+    """Return how often a model was started again before the first request of this file."""
+    return server.metric(RESTARTS)
+
+
 def check(response: httpx2.Response) -> None:
     assert response.status_code < 500, response.text
     if response.status_code >= 400:
@@ -107,7 +115,7 @@ def test_multipart_of_any_shape_gets_no_5xx(
     check(http.post("/v1/score", content=b"".join(parts), headers={"content-type": kind}))
 
 
-def test_nothing_restarted_meanwhile(server: Server) -> None:
+def test_nothing_restarted_meanwhile(server: Server, restarts_before: float) -> None:
     assert server.is_ready()
-    assert server.metric('visreward_model_restarts_total{model="editreward-mini"}') == 0
+    assert server.metric(RESTARTS) == restarts_before
     assert server.process.poll() is None

@@ -230,10 +230,11 @@ def _refuse_code(config: Mapping[str, Any]) -> None:  # JSON values
     The other keys are sizes and switches, which its classes know by themselves.
     """
     for key, value in config.items():
-        is_private = key.startswith("_") and key not in _PRIVATE_KEYS and isinstance(value, str)
-        if key in _CODE_KEYS or is_private:
+        name = str(key)  # numbers of labels among them
+        is_private = name.startswith("_") and name not in _PRIVATE_KEYS and isinstance(value, str)
+        if name in _CODE_KEYS or is_private:
             raise UsageError(
-                f"The backbone's configuration has unknown keys: {key!r} names code, and no code "
+                f"The backbone's configuration has unknown keys: {name!r} names code, and no code "
                 "of a model is run here. Take it out of config.json if you trust the rest."
             )
         if isinstance(value, Mapping):
