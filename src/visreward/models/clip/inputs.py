@@ -23,6 +23,7 @@ from transformers import CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from visreward.core.errors import ShapeError, UsageError
+from visreward.core.resizing import are_rows_first, resized
 from visreward.models.image_tensors import resize
 
 if TYPE_CHECKING:
@@ -110,24 +111,26 @@ class PixelInputs:
         # How many resized pixels to leave out at each end.
         spare = (target[axis] - MAX_LENGTH * shortest) // 2
         if spare <= 0:
-            return image.resize((target[0], target[1]), resample)
+            return resized(image, (target[0], target[1]), resample)
         scale = long / target[axis]
         start, stop = spare * scale, (target[axis] - spare) * scale
         # Pillow's filters reach up to three pixels, source or resized, beyond the edge.
         margin = 3 * math.ceil(max(scale, 1)) + 1
         first, last = max(0, math.floor(start) - margin), min(long, math.ceil(stop) + margin)
+        rows_first = are_rows_first(image.size, (target[0], target[1]))
         target[axis] -= 2 * spare
         window = (first, 0, last, short) if axis == 0 else (0, first, short, last)
         start, stop = start - first, stop - first
         box = (start, 0.0, stop, short) if axis == 0 else (0.0, start, short, stop)
-        return image.crop(window).resize((target[0], target[1]), resample, box=box)
+        size = (target[0], target[1])
+        return resized(image.crop(window), size, resample, box=box, rows_first=rows_first)
 
     def _padded(self, image: Image.Image) -> Image.Image:
         """Return a black square with the picture, longest side resized, in its centre."""
         scale = self.size / max(image.size)
         width, height = (max(1, round(side * scale)) for side in image.size)
         square = PillowImage.new("RGB", (self.size, self.size))
-        small = image.resize((width, height), PillowImage.Resampling.BICUBIC)
+        small = resized(image, (width, height), PillowImage.Resampling.BICUBIC)
         square.paste(small, ((self.size - width) // 2, (self.size - height) // 2))
         return square
 

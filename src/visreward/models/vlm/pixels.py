@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from visreward.core.errors import ImageError, UsageError
+from visreward.core.resizing import resized
 from visreward.models.image_tensors import resize
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class PatchInputs:
         for budget in self.budgets:
             size = budget_size(image.size, budget, factor=self.factor)
             if size != image.size:
-                image = image.resize(size, self.processor.resample)
+                image = resized(image, size, self.processor.resample)
         return image
 
     def resized_tensor(self, images: Tensor) -> Tensor:
