@@ -21,7 +21,7 @@ from typing import Any
 from record import write_run
 from serving_load.accounts import account
 from serving_load.clients import Reply, closed_loop
-from serving_load.server import Server, running_server, wait_for
+from serving_load.server import Server, holds_within, running_server, wait_for
 from serving_load.workload import Plan, add_options
 
 GRACE_S = 5.0
@@ -69,7 +69,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     with running_server([options.model], more, threads=options.threads) as server:
         starts = [server.events("model ready")[0]["load_s"]]
         replies, kills = asyncio.run(kills_under_load(server, options))
-        wait_for(lambda: len(requests_of(server)) >= len(replies), timeout_s=10)
+        holds_within(lambda: len(requests_of(server)) >= len(replies), timeout_s=10)
         found = account(replies, requests_of(server))
         starts += [line["load_s"] for line in server.events("model ready")[1:]]
         restarts = server.metric(f'visreward_model_restarts_total{{model="{options.model}"}}')

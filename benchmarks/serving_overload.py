@@ -20,7 +20,7 @@ from typing import Any
 from record import write_run
 from serving_load.accounts import account, milliseconds
 from serving_load.clients import Reply, closed_loop, open_loop, over_after, scored_per_s
-from serving_load.server import Server, running_server, wait_for
+from serving_load.server import Server, holds_within, running_server
 from serving_load.workload import Plan, add_options
 
 
@@ -62,7 +62,7 @@ def overload(
         )
     )
     wall = time.perf_counter() - wall
-    wait_for(lambda: len(requests_logged(server, "over-")) >= len(replies), timeout_s=10)
+    holds_within(lambda: len(requests_logged(server, "over-")) >= len(replies), timeout_s=10)
     log = requests_logged(server, "over-")
     goodput = scored_per_s(replies, only_under_load=True)
     totals = [sum(each.values()) for each in memory]

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from record import write_run
 from serving_load.accounts import account
 from serving_load.clients import closed_loop, open_loop, over_after, scored_per_s
-from serving_load.server import Server, running_server, wait_for
+from serving_load.server import Server, holds_within, running_server
 from serving_load.workload import Plan, add_options
 from visreward.core.extras import require_extra
 
@@ -85,7 +85,8 @@ def soak(server: Server, options: argparse.Namespace, plan: Plan) -> dict[str, A
     def logged() -> list[dict[str, Any]]:
         return [e for e in server.events("request") if e["request_id"].startswith("soak-")]
 
-    wait_for(lambda: len(logged()) >= len(replies), timeout_s=10)
+    # The account says which requests never came there.
+    holds_within(lambda: len(logged()) >= len(replies), timeout_s=10)
     skip = len(times) // 10
     seconds = np.array(times)[skip:]
     return {

@@ -99,6 +99,16 @@ class Server:
         return {each.pid for processes in self.processes().values() for each in processes}
 
 
+def holds_within(condition: Callable[[], bool], timeout_s: float) -> bool:
+    """Wait until a condition holds, for some seconds at most; return whether it does."""
+    start = time.monotonic()
+    while not condition():
+        if time.monotonic() - start > timeout_s:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
 def wait_for(condition: Callable[[], bool], timeout_s: float = START_S) -> float:
     """Wait until a condition holds; return how long that took.
 
@@ -106,10 +116,8 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = START_S) -> float
         TimeoutError: if it never does.
     """
     start = time.monotonic()
-    while not condition():
-        if time.monotonic() - start > timeout_s:
-            raise TimeoutError(f"Waited {timeout_s} s for nothing. See the server's log.")
-        time.sleep(_POLL_S)
+    if not holds_within(condition, timeout_s):
+        raise TimeoutError(f"Waited {timeout_s} s for nothing. See the server's log.")
     return time.monotonic() - start
 
 
