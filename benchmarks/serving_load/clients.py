@@ -90,6 +90,8 @@ class Connection:
         )
 
     async def _exchange(self, head: bytes, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if self._streams is not None and self._streams[0].at_eof():
+            self.close()  # the server has ended it meanwhile, idle as it was
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = self._streams
