@@ -60,11 +60,11 @@ def doubt_figures(pairs: ScoredPairs, *, noise: float) -> dict[str, float]:
     better one, z a Gaussian with gap and deviation; 1 - P is the doubt.
 
     error, doubt: their means. calibration_error: over bins of equally many pairs by P, equal ones
-    in one, the mean
-    distance of P and of the share that is right. noisy_calibration_error: the same against labels
-    of which `noise` is wrong, as those were that the model learnt from. log_loss: mean of -log P
-    of the right order. deviation: geometric mean. doubt_finds_errors, sigma_finds_errors: how
-    often a wrong pair has more doubt, or a larger deviation, than a right one; 1/2 by chance.
+    in one, the mean distance of P and of the share that is right. noisy_calibration_error: the same
+    against labels of which `noise` is wrong, as those were that the model learnt from. log_loss:
+    mean of -log P of the right order. deviation: geometric mean. doubt_finds_errors,
+    sigma_finds_errors: how often a wrong pair has more doubt, or a larger deviation, than a right
+    one; 1/2 by chance.
 
     Args:
         pairs: Held-out pairs with true labels.

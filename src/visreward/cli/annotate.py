@@ -67,7 +67,7 @@ def annotate(  # noqa: PLR0913 - one parameter for each option
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="0.0.0.0 lets others on the network in.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one and says which.")] = 7861,
+    port: options.Port = 7861,
     device: options.Device = "auto",
 ) -> None:
     """Let people compare, rank or score images on a page, and keep every answer.

@@ -27,7 +27,7 @@ def demo(
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Beyond this machine there is no password.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one and says which.")] = 7860,
+    port: options.Port = 7860,
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.FLOAT32,
 ) -> None:

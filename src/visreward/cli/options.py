@@ -85,6 +85,7 @@ BatchSize: TypeAlias = Annotated[
     int,
     typer.Option("--batch-size", min=1, metavar="N", help="Images at once in the model."),
 ]
+Port: TypeAlias = Annotated[int, typer.Option(help="0 takes a free one and says which.")]
 Device: TypeAlias = Annotated[
     str,
     typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps."),

@@ -26,7 +26,7 @@ def serve(  # noqa: PLR0913 - one parameter for each option
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Beyond this machine only with an API key.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one and says which.")] = 8000,
+    port: options.Port = 8000,
     api_key_file: Annotated[
         Path | None,
         typer.Option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -16,10 +17,9 @@ from visreward.serving.client_messages import (
     SCORE_PATH,
     ClientSettings,
     OnError,
+    pause_before_retry,
     read_scores,
-    retry_after_s,
     score_bodies,
-    unreachable,
 )
 
 if TYPE_CHECKING:
@@ -207,23 +207,19 @@ class AsyncRewardClient:
     async def _scores(self, body: bytes, *, on_error: OnError, first: int) -> list[Score]:
         import httpx2
 
-        policy = self._settings.retry
-        for attempt in range(policy.max_retries + 1):
-            is_last = attempt == policy.max_retries
+        for attempt in itertools.count():
+            outcome: httpx2.Response | httpx2.TransportError
             try:
                 async with self._slots:
-                    response = await self._http.post(SCORE_PATH, content=body)
+                    outcome = await self._http.post(SCORE_PATH, content=body)
             except httpx2.TransportError as error:
-                if is_last:
-                    raise unreachable(self._settings, error) from error
-                pause_s = policy.pause_s(attempt)
-            else:
-                asked_s = retry_after_s(response)
-                if asked_s is None or is_last:
-                    return read_scores(response, on_error=on_error, first=first)
-                pause_s = policy.pause_s(attempt, asked_s)
+                outcome = error
+            pause_s = pause_before_retry(self._settings, attempt, outcome)
+            if pause_s is None:
+                break
             await asyncio.sleep(pause_s)
-        raise AssertionError("the last attempt returns or raises")
+        assert isinstance(outcome, httpx2.Response)
+        return read_scores(outcome, on_error=on_error, first=first)
 
 
 def posted(
@@ -236,22 +232,18 @@ def posted(
     """
     import httpx2
 
-    policy = settings.retry
-    for attempt in range(policy.max_retries + 1):
-        is_last = attempt == policy.max_retries
+    for attempt in itertools.count():
+        outcome: httpx2.Response | httpx2.TransportError
         try:
-            response = http.post(path, content=body)
+            outcome = http.post(path, content=body)
         except httpx2.TransportError as error:
-            if is_last:
-                raise unreachable(settings, error) from error
-            pause_s = policy.pause_s(attempt)
-        else:
-            asked_s = retry_after_s(response)
-            if asked_s is None or is_last:
-                return response
-            pause_s = policy.pause_s(attempt, asked_s)
+            outcome = error
+        pause_s = pause_before_retry(settings, attempt, outcome)
+        if pause_s is None:
+            break
         time.sleep(pause_s)
-    raise AssertionError("the last attempt returns or raises")
+    assert isinstance(outcome, httpx2.Response)
+    return outcome
 
 
 def client_settings(given: ClientSettings | str) -> ClientSettings:

@@ -175,12 +175,31 @@ def read_body(response: httpx2.Response) -> dict[str, Any]:  # JSON values
     return body
 
 
-def retry_after_s(response: httpx2.Response) -> float | None:
-    """Return the pause that a response asks for, 0 where it says none; None for no retry."""
-    if response.status_code not in _RETRIED_STATUSES:
+def pause_before_retry(
+    settings: ClientSettings, attempt: int, outcome: httpx2.Response | httpx2.TransportError
+) -> float | None:
+    """Return the seconds until a request is sent again, or None where its response is final.
+
+    Args:
+        settings: Of the client.
+        attempt: 0 after the first sending.
+        outcome: What came of it.
+
+    Raises:
+        RewardServerError: if the server did not answer and the request is not sent again.
+    """
+    is_last = attempt == settings.retry.max_retries
+    if isinstance(outcome, Exception):
+        if is_last:
+            raise RewardServerError(
+                f"The server at {settings.url} does not answer ({type(outcome).__name__}). Check "
+                "that it runs: visreward serve",
+            ) from outcome
+        return settings.retry.pause_s(attempt)
+    if is_last or outcome.status_code not in _RETRIED_STATUSES:
         return None
-    given = response.headers.get("retry-after", "0")
-    return float(given) if given.isdecimal() else 0.0
+    given = outcome.headers.get("retry-after", "0")
+    return settings.retry.pause_s(attempt, float(given) if given.isdecimal() else 0.0)
 
 
 def refusal(response: httpx2.Response, body: Mapping[str, Any]) -> RewardServerError:  # JSON values
@@ -191,14 +210,6 @@ def refusal(response: httpx2.Response, body: Mapping[str, Any]) -> RewardServerE
         f"The server refused the request with {error['code']}{place}: {error['message']}",
         code=error["code"],
         status=response.status_code,
-    )
-
-
-def unreachable(settings: ClientSettings, error: Exception) -> RewardServerError:
-    """Return the error of a server that does not answer."""
-    return RewardServerError(
-        f"The server at {settings.url} does not answer ({type(error).__name__}). Check that it "
-        "runs: visreward serve",
     )
 
 
