@@ -3,7 +3,7 @@
 First as many clients as it likes, for its peak; then requests at five times that rate, whatever it
 answers. It should go on at its peak, refuse the rest at once with 429, hold its memory, and answer
 every request once: ids are followed through the answers and the log. The load comes from the same
-machine, and what it takes there the server lacks; `load_cpu` says how much that is.
+machine, and what it takes there the server lacks; `cores` says how much that is.
 
 Run: python benchmarks/serving_overload.py [--model NAME] [--seconds S] [--output FILE.json]
 """
@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import statistics
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -23,15 +26,46 @@ from serving_load.clients import Reply, closed_loop, open_loop, over_after, scor
 from serving_load.server import Server, holds_within, running_server
 from serving_load.workload import Plan, add_options
 
+STAGES = ("prepare", "vision", "language", "head")
+
 
 def requests_logged(server: Server, tag: str) -> list[dict[str, Any]]:
     """Return the log's lines of the requests of one phase."""
     return [line for line in server.events("request") if line["request_id"].startswith(tag)]
 
 
-def peak(server: Server, options: argparse.Namespace, plan: Plan, tag: str) -> float:
+@contextmanager
+def observed(server: Server, model: str) -> Iterator[dict[str, Any]]:
+    """Fill a map with what the block takes: cores by process, batches, the model's time."""
+    sums = [
+        *(f'visreward_batch_items_{part}{{model="{model}"}}' for part in ("sum", "count")),
+        *(f'visreward_stage_seconds_sum{{model="{model}",stage="{stage}"}}' for stage in STAGES),
+    ]
+    found: dict[str, Any] = {}
+    sums_before, cpu = [server.metric(each) for each in sums], server.cpu_seconds()
+    load_cpu, start = time.process_time(), time.perf_counter()
+    yield found
+    wall = time.perf_counter() - start
+    after = server.cpu_seconds()
+    items, count, *stages = (
+        server.metric(each) - old for each, old in zip(sums, sums_before, strict=True)
+    )
+    cores = {role: (after[role] - seconds) / wall for role, seconds in cpu.items()}
+    found["cores"] = {"load": (time.process_time() - load_cpu) / wall, **cores}
+    found["items_per_batch"] = items / max(1, count)
+    found["model_busy"] = sum(stages) / wall
+    found["model_ms_per_candidate"] = 1000 * sum(stages) / max(1, items)
+
+
+def peak(server: Server, options: argparse.Namespace, plan: Plan, tag: str) -> dict[str, Any]:
     """Return candidates per second when every client waits for its answer."""
-    replies = asyncio.run(
+    with observed(server, options.model) as found:
+        replies = _all_waiting(server, options, plan, tag)
+    return {"per_s": scored_per_s(replies), **found}
+
+
+def _all_waiting(server: Server, options: argparse.Namespace, plan: Plan, tag: str) -> list[Reply]:
+    return asyncio.run(
         closed_loop(
             server.port,
             plan.bodies(tag),
@@ -40,7 +74,6 @@ def peak(server: Server, options: argparse.Namespace, plan: Plan, tag: str) -> f
             tag=tag,
         )
     )
-    return scored_per_s(replies)
 
 
 def overload(
@@ -48,20 +81,18 @@ def overload(
 ) -> dict[str, Any]:
     """Return what the server does when more comes than it can do."""
     memory: list[dict[str, float]] = []
-    cpu, wall = time.process_time(), time.perf_counter()
-    server_cpu = server.cpu_seconds()
-    replies: list[Reply] = asyncio.run(
-        open_loop(
-            server.port,
-            plan.bodies("over"),
-            rate=options.times * peak_per_s / options.candidates,
-            seconds=options.seconds,
-            tag="over",
-            num_clients=options.clients,
-            each_second=lambda: memory.append(server.memory_mib()),
+    with observed(server, options.model) as found:
+        replies: list[Reply] = asyncio.run(
+            open_loop(
+                server.port,
+                plan.bodies("over"),
+                rate=options.times * peak_per_s / options.candidates,
+                seconds=options.seconds,
+                tag="over",
+                num_clients=options.clients,
+                each_second=lambda: memory.append(server.memory_mib()),
+            )
         )
-    )
-    wall = time.perf_counter() - wall
     holds_within(lambda: len(requests_logged(server, "over-")) >= len(replies), timeout_s=10)
     log = requests_logged(server, "over-")
     goodput = scored_per_s(replies, only_under_load=True)
@@ -76,24 +107,28 @@ def overload(
         "refusal_ms_at_server": milliseconds(log, status=429),
         "memory_mib": memory,
         "memory_growth": sum(settled[-half:]) / sum(settled[:half]) - 1,
-        "load_cpu": (time.process_time() - cpu) / wall,
-        "server_cpu": {
-            role: (after - server_cpu[role]) / wall for role, after in server.cpu_seconds().items()
-        },
+        **found,
     }
 
 
 def report(results: dict[str, Any]) -> None:
     """Print the figures."""
     found = results["overload"]
-    print(
-        f"Peak before and after: {results['peaks_per_s'][0]:.1f}, {results['peaks_per_s'][1]:.1f}"
-    )
+    for each in results["peaks"]:
+        print(f"Peak: {each['per_s']:.1f}/s, {_costs(each)}")
     print(f"Asked {found['asked_per_s']:.1f}/s, scored {found['goodput_per_s']:.1f}/s.")
     print(f"Goodput: {results['goodput_share']:.1%} of the peak.")
     print(f"429 at the server, ms: {found['refusal_ms_at_server']}")
     print(f"Memory: {found['memory_growth']:+.1%}. Answers: {found['account']}")
-    print(f"Cores: load {found['load_cpu']:.2f}, server {found['server_cpu']}")
+    print(f"Overload: {_costs(found)}")
+
+
+def _costs(found: dict[str, Any]) -> str:
+    cores = ", ".join(f"{role} {each:.2f}" for role, each in found["cores"].items())
+    return (
+        f"cores: {cores}; {found['items_per_batch']:.1f} candidates per batch, model busy "
+        f"{found['model_busy']:.0%}, {found['model_ms_per_candidate']:.1f} ms per candidate"
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -112,11 +147,11 @@ def main(arguments: list[str] | None = None) -> None:
         plan = Plan.of(options, server)
         peak(server, options, plan, "warm")
         before = peak(server, options, plan, "before")
-        found = overload(server, options, plan, peak_per_s=before)
-        after = peak(server, options, plan, "after")
+        found = overload(server, options, plan, peak_per_s=before["per_s"])
+        peaks = [before, peak(server, options, plan, "after")]
     results = {
-        "peaks_per_s": [before, after],
-        "goodput_share": found["goodput_per_s"] / ((before + after) / 2),
+        "peaks": peaks,
+        "goodput_share": found["goodput_per_s"] / statistics.mean(p["per_s"] for p in peaks),
         "overload": found,
     }
     report(results)

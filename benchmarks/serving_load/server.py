@@ -88,11 +88,12 @@ class Server:
         }
 
     def memory_mib(self) -> dict[str, float]:
-        """Return the memory of their own, by what processes do."""
-        return {
+        """Return the memory of their own, by what processes do, and that of decoded pictures."""
+        own = {
             role: sum(each.memory_full_info().uss for each in processes) / 2**20
             for role, processes in self.processes().items()
         }
+        return own | {"pictures": self.metric("visreward_decoded_bytes") / 2**20}
 
     def pids(self) -> set[int]:
         """Return the ids of all processes."""

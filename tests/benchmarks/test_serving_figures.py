@@ -211,4 +211,6 @@ def test_soak_reads_the_memory_of_every_process(measure: Measure) -> None:
 
     assert results["is_whole"]
     assert set(results["slopes_mib_per_hour"]) == {"http", "decoder", "model"}
+    pictures = results["memory_mib"].pop("pictures")
     assert all(first > 0 for first, _, _ in results["memory_mib"].values())
+    assert min(pictures) >= 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from visreward.models.facts import ModelFacts
 from visreward.models.loaded import LoadedSample
 from visreward.models.loading import load_model
 from visreward.models.output import RewardOutput
-from visreward.serving.workers.scorer import Scorer, work_facts
+from visreward.serving.workers.scorer import OpenBatch, Scorer, vision_cache_counts, work_facts
+from visreward.serving.workers.shared_pixels import SharedPixels
 
 
 class TroubledModel(RewardModel):
@@ -58,17 +60,34 @@ class TroubledModel(RewardModel):
         pass
 
 
-def image(red: int, width: int = 2) -> dict[str, Any]:
-    pixels = bytes((red, 0, 0)) * (2 * width)
-    return {"key": f"{red}-{width}", "width": width, "height": 2, "pixels": pixels}
+@dataclass(frozen=True)
+class Shown:
+    """A picture as decoders bring it, of one colour."""
+
+    red: int
+    width: int = 2
+    height: int = 2
+
+    @property
+    def message(self) -> dict[str, Any]:
+        return {"key": f"{self}", "width": self.width, "height": self.height}
+
+    @property
+    def pixels(self) -> SharedPixels:
+        return SharedPixels.holding(bytes((self.red, 0, 0)) * (self.width * self.height))
 
 
-def results(scorer: Scorer, *prompts: str, images: list[dict[str, Any]] | None = None) -> list[Any]:
-    shown = images or [image(number) for number in range(len(prompts))]
+def opened(scorer: Scorer, images: Sequence[Shown], items: list[dict[str, Any]]) -> OpenBatch:
+    message = {"images": [shown.message for shown in images], "items": items}
+    return scorer.open_batch(message, [shown.pixels for shown in images])
+
+
+def results(scorer: Scorer, *prompts: str, images: Sequence[Shown] | None = None) -> list[Any]:
+    shown = images or [Shown(number) for number in range(len(prompts))]
     items = [
         {"prompt": prompt, "image": number, "sources": []} for number, prompt in enumerate(prompts)
     ]
-    answer = scorer.answer(scorer.open_batch({"images": shown, "items": items}))
+    answer = scorer.answer(opened(scorer, shown, items))
     assert set(answer["stages"]) == {"prepare", "vision", "language", "head"}
     assert min(answer["stages"].values()) >= 0
     return [result.get("error", result.get("value")) for result in answer["results"]]
@@ -92,9 +111,21 @@ def test_answer_item_that_fails_fails_alone(prompt: str, code: str) -> None:
 
 
 def test_answer_picture_that_the_model_refuses_fails_alone() -> None:
-    images = [image(5), image(6, width=101), image(7)]
+    images = [Shown(5), Shown(6, width=101), Shown(7)]
     found = results(Scorer(TroubledModel()), "a", "b", "c", images=images)
     assert found == [5.0, "image_refused_by_model", 7.0]
+
+
+def test_answer_picture_with_too_few_pixels_fails_alone() -> None:
+    items: list[dict[str, Any]] = [
+        {"prompt": "a", "image": number, "sources": []} for number in (0, 1)
+    ]
+    scorer = Scorer(TroubledModel())
+    message = {"images": [Shown(5).message, Shown(6).message], "items": items}
+    batch = scorer.open_batch(message, [SharedPixels.holding(bytes(11)), Shown(6).pixels])
+    short, whole = scorer.answer(batch)["results"]
+    assert short == {"error": "image_refused_by_model"}
+    assert whole["value"] == 6.0
 
 
 def test_answer_batch_that_does_not_fit_is_halved_and_counted() -> None:
@@ -107,15 +138,23 @@ def test_answer_batch_that_does_not_fit_is_halved_and_counted() -> None:
 
 def test_answer_nothing_is_nothing() -> None:
     scorer = Scorer(TroubledModel())
-    assert scorer.answer(scorer.open_batch({"images": [], "items": []}))["results"] == []
+    assert scorer.answer(opened(scorer, [], []))["results"] == []
 
 
 def test_stages_of_a_vlm_count_vision_and_language() -> None:
     scorer = Scorer(load_model("hpsv3-mini"))
-    picture = {"key": "k", "width": 64, "height": 64, "pixels": bytes(3 * 64 * 64)}
-    batch = {"images": [picture], "items": [{"prompt": "a ball", "image": 0, "sources": []}]}
-    stages = scorer.answer(scorer.open_batch(batch))["stages"]
+    items = [{"prompt": "a ball", "image": 0, "sources": []}]
+    stages = scorer.answer(opened(scorer, [Shown(0, 64, 64)], items))["stages"]
     assert min(stages["vision"], stages["language"]) > 0
+
+
+@pytest.mark.parametrize(("cache_bytes", "hits"), [(None, 1), (1 << 20, 1), (100, 0)])
+def test_cache_holds_what_it_may(cache_bytes: int | None, hits: int) -> None:
+    scorer = Scorer(load_model("hpsv3-mini"), cache_bytes=cache_bytes)
+    for prompt in ("a ball", "a cube"):
+        items = [{"prompt": prompt, "image": 0, "sources": []}]
+        scorer.answer(opened(scorer, [Shown(9, 64, 64)], items))
+    assert vision_cache_counts(scorer.model)[0] == hits
 
 
 def test_work_facts_of_a_clip_are_constant_and_of_a_vlm_grow_within_the_budget() -> None:

@@ -82,6 +82,13 @@ def serve(  # noqa: PLR0913 - one parameter for each option
             help="Without an answer, a model's process is replaced; more if it is busy.",
         ),
     ] = 30.0,
+    cache_mib: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="MiB for features of recent images, of each vision-language model.",
+        ),
+    ] = 1024,
     drain_s: Annotated[
         float, typer.Option(metavar="S", help="What requests in flight get at SIGTERM.")
     ] = 30.0,
@@ -115,6 +122,7 @@ def serve(  # noqa: PLR0913 - one parameter for each option
             attention=attention,
             max_batch_tokens=max_batch_tokens,
             hang_s=hang_s,
+            cache_mib=cache_mib,
         )
         for name in model or ["ict-hp-mini"]
     )

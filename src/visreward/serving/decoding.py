@@ -8,8 +8,9 @@ from typing import Final
 
 from visreward.serving.metrics import Metrics
 from visreward.serving.problems import Code, Problem
-from visreward.serving.workers.frames import Message
+from visreward.serving.workers.frames import Received
 from visreward.serving.workers.process import WorkerProcess
+from visreward.serving.workers.shared_pixels import SharedPixels
 
 MAX_DECODE_S: Final = 20.0
 """A picture of 40 million pixels takes about 2 s; what takes longer is no picture."""
@@ -26,18 +27,23 @@ class Picture:
 
     Attributes:
         key: SHA-256 of the file's bytes.
-        pixels: RGB, 3 bytes per pixel, row by row.
+        pixels: RGB, 3 bytes per pixel, row by row; never in this process.
     """
 
     key: str
     width: int
     height: int
-    pixels: bytes
+    pixels: SharedPixels
 
     @property
     def num_pixels(self) -> int:
         """Return width x height."""
         return self.width * self.height
+
+    @property
+    def num_bytes(self) -> int:
+        """Return the size of the pixels."""
+        return 3 * self.num_pixels
 
 
 class DecoderPool:
@@ -55,7 +61,7 @@ class DecoderPool:
         self._metrics = metrics
         self._idle: asyncio.Queue[WorkerProcess] = asyncio.Queue()
         self._all: set[WorkerProcess] = set()
-        self._tasks: set[asyncio.Task[Message]] = set()
+        self._tasks: set[asyncio.Task[Received]] = set()
 
     async def start(self) -> None:
         """Start the processes."""
@@ -85,16 +91,17 @@ class DecoderPool:
         exchange.add_done_callback(self._tasks.discard)
         # Who no longer waits must not leave an answer behind for the next image.
         answer = await asyncio.shield(exchange)
-        if "error" in answer:
-            raise Problem(Code(answer["error"]))
-        return Picture(**answer)
+        if "error" in answer.message:
+            raise Problem(Code(answer.message["error"]))
+        (pixels,) = answer.files
+        return Picture(**answer.message, pixels=pixels)
 
     async def _exchange(
         self, worker: WorkerProcess, image: str | bytes, *, is_upright: bool
-    ) -> Message:
+    ) -> Received:
         """Return a process's answer; if it has died, that of another one in its place."""
         request = {"image": image, "is_upright": is_upright}
-        answer: Message | None = None
+        answer: Received | None = None
         for _ in range(_MAX_TRIES):
             try:
                 with self._metrics.stage_timer("decode"):
@@ -107,7 +114,7 @@ class DecoderPool:
                 break
             worker = await self._replaced(worker)
         self._idle.put_nowait(worker)
-        return answer or {"error": Code.IMAGE_DECODER_FAILED.value}
+        return answer or Received({"error": Code.IMAGE_DECODER_FAILED.value}, [])
 
     async def _replaced(self, worker: WorkerProcess) -> WorkerProcess:
         self._all.discard(worker)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from visreward.core.types import DimensionScore, Score
@@ -13,6 +13,7 @@ from visreward.serving.batching import Job, Part
 from visreward.serving.decoding import Picture
 from visreward.serving.problems import Code
 from visreward.serving.workers.frames import Message
+from visreward.serving.workers.shared_pixels import SharedPixels
 from visreward.serving.workers.work import WorkFacts
 
 Outcome: TypeAlias = Score | Code
@@ -65,15 +66,17 @@ class Hello:
     warm_up: float
 
 
-def batch_message(parts: list[Part[Candidate]]) -> Message:
-    """Return a batch as the model's process takes it, each distinct picture once."""
+def batch_message(parts: list[Part[Candidate]]) -> tuple[Message, list[SharedPixels]]:
+    """Return a batch as the model's process takes it: distinct pictures once, and pixels."""
     places: dict[str, int] = {}
     images: list[Message] = []
+    files: list[SharedPixels] = []
 
     def place(picture: Picture) -> int:
         if picture.key not in places:
             places[picture.key] = len(images)
-            images.append(asdict(picture))
+            images.append({"key": picture.key, "width": picture.width, "height": picture.height})
+            files.append(picture.pixels)
         return places[picture.key]
 
     items = [
@@ -85,7 +88,7 @@ def batch_message(parts: list[Part[Candidate]]) -> Message:
         for part in parts
         for item in part.job.items[part.start : part.stop]
     ]
-    return {"images": images, "items": items}
+    return {"images": images, "items": items}, files
 
 
 def batch_tokens(parts: list[Part[Candidate]]) -> int:

@@ -158,8 +158,8 @@ class ModelHost:
         self.pid = worker.pid
         start = time.perf_counter()
         await worker.send(asdict(self.setup))
-        message = await worker.receive()
-        if message is None or not self._greet(message, load_s=time.perf_counter() - start):
+        hello = await worker.receive()
+        if hello is None or not self._greet(hello.message, load_s=time.perf_counter() - start):
             return False
         loop = asyncio.get_running_loop()
         tasks = [
@@ -168,7 +168,7 @@ class ModelHost:
         ]
         try:
             while (answer := await worker.receive()) is not None:
-                self._take_answer(answer)
+                self._take_answer(answer.message)
         finally:
             for task in tasks:
                 task.cancel()
@@ -230,7 +230,8 @@ class ModelHost:
                 self._num_sent += 1
                 self._in_flight[self._num_sent] = parts
                 self._observe(parts)
-                await worker.send({"id": self._num_sent, **batch_message(parts)})
+                message, files = batch_message(parts)
+                await worker.send({"id": self._num_sent, **message}, files)
 
     def _may_send(self) -> bool:
         if not self._in_flight:

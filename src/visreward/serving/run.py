@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -24,6 +25,7 @@ from visreward.serving.tracing import tracing_from_environment
 
 _KEEP_ALIVE_S: Final = 30
 _DRAIN_POLL_S: Final = 0.02
+_OPEN_FILES: Final = 1 << 16
 
 logger = logging.getLogger("visreward.serving")
 
@@ -45,6 +47,7 @@ def serve(settings: ServerSettings) -> None:
     """
     listener = listen(settings.host, settings.port)
     log_as_json_lines()
+    allow_open_files()
     asyncio.run(_serve(settings, listener))
 
 
@@ -57,6 +60,14 @@ def log_as_json_lines() -> None:
         named.handlers = [handler]
         named.setLevel(level)
         named.propagate = False
+
+
+def allow_open_files() -> None:
+    """Take as many open files as this user may have: each decoded picture is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < _OPEN_FILES and soft != resource.RLIM_INFINITY:
+        wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(settings: ServerSettings, listener: socket.socket) -> None:

@@ -187,7 +187,7 @@ class RewardService:
             except Problem as problem:
                 return problem.code
             held.append(picture)
-            self._hold(len(picture.pixels))
+            self._hold(picture.num_bytes)
             return picture
 
         try:
@@ -203,7 +203,7 @@ class RewardService:
                 sources.append(source)
             yield sources, list(found[num_sources:])
         finally:
-            self._hold(-sum(len(picture.pixels) for picture in held))
+            self._hold(-sum(picture.num_bytes for picture in held))
 
     @contextlib.asynccontextmanager
     async def _fetched(self, question: Question) -> AsyncIterator[list[str | bytes | Code]]:

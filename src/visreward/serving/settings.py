@@ -67,6 +67,8 @@ class ModelSetup:
             goes alone.
         hang_s: Seconds without an answer after which the process counts as hung and is replaced;
             more for batches that should take longer.
+        cache_mib: Memory for the features of recent images, in MiB; vision-language models keep
+            them.
     """
 
     name: str
@@ -76,12 +78,15 @@ class ModelSetup:
     attention: str = "sdpa"
     max_batch_tokens: int = 16_384
     hang_s: float = 30.0
+    cache_mib: int = 1024
 
     def __post_init__(self) -> None:
         if self.max_batch_tokens < 1:
             raise UsageError(f"max_batch_tokens is {self.max_batch_tokens}. Give 1 or more.")
         if not self.hang_s > 0:
             raise UsageError(f"hang_s is {self.hang_s}. Give a number of seconds above 0.")
+        if self.cache_mib < 0:
+            raise UsageError(f"cache_mib is {self.cache_mib}. Give 0 or more.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 It imports Pillow and no torch, holds one picture, and may use no more memory than one needs.
 Request: `image` (bytes, or base64 text), `is_upright`, `max_pixels`. Answer: `key`, `width`,
-`height`, `pixels`, or `error`, a code of the catalogue.
+`height`, and the pixels as a file beside them, or `error`, a code of the catalogue.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from visreward.core.image_formats import HEAD_BYTES, image_format_of
 from visreward.core.images import AS_RELEASED, UPRIGHT, read_image
 from visreward.serving.problems import Code
 from visreward.serving.workers.frames import Message, begin, receive, send
+from visreward.serving.workers.shared_pixels import SharedPixels
 
 FORMATS: Final = ("JPEG", "PNG", "WebP")
 """What the server reads; fewer parsers than the library has, as they meet strangers' bytes."""
@@ -91,8 +92,10 @@ def main() -> None:
     max_bytes = _BYTES_PER_PIXEL * max_pixels + _OTHER_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (max_bytes, max_bytes))
     while (request := receive(connection)) is not None:
-        answer = decode(request["image"], is_upright=request["is_upright"], max_pixels=max_pixels)
-        send(connection, answer)
+        asked = request.message
+        answer = decode(asked["image"], is_upright=asked["is_upright"], max_pixels=max_pixels)
+        pixels = answer.pop("pixels", None)
+        send(connection, answer, [] if pixels is None else [SharedPixels.holding(pixels)])
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def _started(setup: Message) -> tuple[Scorer, Message]:
         batch_invariant=setup["batch_invariant"],
         attention=setup["attention"],
     )
-    scorer = Scorer(model)
+    scorer = Scorer(model, cache_bytes=setup["cache_mib"] << 20)
     return scorer, scorer.hello()
 
 
@@ -55,7 +55,7 @@ def _serve(connection: socket.socket, scorer: Scorer) -> None:
 
     def read_ahead() -> None:
         while (request := receive(connection)) is not None:
-            waiting.put((request["id"], scorer.open_batch(request)))
+            waiting.put((request.message["id"], scorer.open_batch(request.message, request.files)))
         waiting.put(None)
 
     Thread(target=read_ahead, name="read-ahead", daemon=True).start()

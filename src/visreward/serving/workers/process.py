@@ -7,10 +7,9 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from visreward.serving.workers.frames import READ_BUFFER_BYTES, Message, frame, read
+from visreward.serving.workers.frames import Channel
 
 API_KEY_VARIABLE: Final = "VISREWARD_API_KEY"
 
@@ -20,18 +19,16 @@ class WorkerProcess:
 
     Attributes:
         pid: Its process id.
+        send: Sends one message, as a `Channel` does.
+        receive: Waits for one message; None when the child is gone.
     """
 
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, channel: Channel) -> None:
         self.pid = process.pid
+        self.send = channel.send
+        self.receive = channel.receive
         self._process = process
-        self._reader = reader
-        self._writer = writer
+        self._channel = channel
 
     @classmethod
     async def start(cls, module: str) -> WorkerProcess:
@@ -53,20 +50,7 @@ class WorkerProcess:
                 env=environment,
                 start_new_session=True,
             )
-        reader, writer = await asyncio.open_connection(sock=ours, limit=READ_BUFFER_BYTES)
-        return cls(process, reader, writer)
-
-    async def send(self, message: Mapping[str, Any]) -> None:  # plain values
-        """Send one message; a child that is gone takes none, which `receive` notices."""
-        try:
-            self._writer.write(frame(message))
-            await self._writer.drain()
-        except ConnectionError:
-            return
-
-    async def receive(self) -> Message | None:
-        """Wait for one message; None when the child is gone."""
-        return await read(self._reader)
+        return cls(process, Channel(ours))
 
     def kill(self) -> None:
         """End the child at once; one that was stopped by a signal too."""
@@ -75,6 +59,6 @@ class WorkerProcess:
 
     async def stop(self) -> None:
         """End the child at once, and wait for its end."""
-        self._writer.close()
+        self._channel.close()
         self.kill()
         await self._process.wait()

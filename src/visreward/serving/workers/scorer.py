@@ -21,8 +21,10 @@ from visreward.models.base import RewardModel
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.loaded import LoadedSample
 from visreward.models.vlm.reward import VLMReward
+from visreward.models.vlm.vision_cache import VisionCache
 from visreward.serving.problems import Code
 from visreward.serving.workers.frames import Message
+from visreward.serving.workers.shared_pixels import SharedPixels
 from visreward.serving.workers.stage_clock import StageClock
 from visreward.serving.workers.work import WorkFacts
 
@@ -36,26 +38,36 @@ _WARM_UP_PROMPT: Final = "a round red thing before a blue wall"
 class Scorer:
     """One model and the threads that prepare its pictures.
 
+    Args:
+        model: The model.
+        cache_bytes: Memory for the features of recent images; None takes the model's own choice.
+
     Attributes:
         model: The model.
         num_out_of_memory: How often a batch did not fit into memory and was halved.
     """
 
-    def __init__(self, model: RewardModel) -> None:
+    def __init__(self, model: RewardModel, *, cache_bytes: int | None = None) -> None:
+        if cache_bytes is not None and isinstance(model, VLMReward):
+            model.vision_cache = VisionCache(cache_bytes)
         self.model = model
         self.num_out_of_memory = 0
         self._clock = StageClock(model)
         self._preprocess = self._clock.timed("prepare", model.preprocess)
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
 
-    def open_batch(self, request: Message) -> OpenBatch:
+    def open_batch(self, request: Message, files: Sequence[SharedPixels]) -> OpenBatch:
         """Start preparing the pictures of one request.
 
         Args:
-            request: `images`: maps of key, width, height and RGB pixels; `items`: maps of prompt,
-                image and sources, which are places in `images`.
+            request: `images`: maps of key, width and height; `items`: maps of prompt, image and
+                sources, which are places in `images`.
+            files: The RGB pixels of each image.
         """
-        pictures = [self._threads.submit(self._prepared, image) for image in request["images"]]
+        pictures = [
+            self._threads.submit(self._prepared, image, pixels)
+            for image, pixels in zip(request["images"], files, strict=True)
+        ]
         return OpenBatch(
             keys=[image["key"] for image in request["images"]],
             pictures=pictures,
@@ -105,9 +117,13 @@ class Scorer:
             "warm_up": score.value,
         }
 
-    def _prepared(self, image: Mapping[str, Any]) -> Image.Image:  # plain values
-        size = (image["width"], image["height"])
-        return self.model.prepare(Image.frombytes("RGB", size, image["pixels"]))
+    def _prepared(self, image: Mapping[str, Any], pixels: SharedPixels) -> Image.Image:
+        size = width, height = image["width"], image["height"]
+        try:
+            content = pixels.read(3 * width * height)
+        except EOFError:
+            raise ImageError("A decoder brought fewer pixels than it said.") from None
+        return self.model.prepare(Image.frombytes("RGB", size, content))
 
     def _outcomes(self, loaded: Mapping[int, LoadedSample]) -> Iterator[tuple[int, Message]]:
         """Yield the outcome of each sample; a batch that fails is tried in halves."""
