@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 from accelerate import Accelerator
 from rich.console import Console
@@ -12,12 +13,13 @@ from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.models.loading import load_model
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.checkpoints.fingerprint import rows_fingerprint
+from visreward.training.checkpoints.fingerprint import rows_fingerprint, weights_fingerprints
 from visreward.training.checkpoints.keeper import storing_run
 from visreward.training.checkpoints.record import (
     record,
     refuse_other_rows,
     refuse_other_run,
+    refuse_other_weights,
     versions,
     write_json,
 )
@@ -69,7 +71,7 @@ def train(
 
     Raises:
         UsageError: if parts of the configuration contradict each other, or the output folder
-            holds another run or one on other rows.
+            holds another run, or one on other rows or other frozen weights.
         DataError: if the data cannot be used.
         NonFiniteError: if a loss or gradient is not finite.
         StorageError: if the disk takes no more; the last checkpoint is intact.
@@ -92,11 +94,13 @@ def train(
         _require_labels(config, train_rows)
     frozen = _frozen_models(config, accelerator)
     model = trained_model(config, (prompt for row in train_rows for prompt in row.prompts))
+    weights = weights_fingerprints(model, {f"objective.{frozen.key}": frozen.models})
+    refuse_other_weights(config, weights)
     if accelerator.device.type == "cpu":
         _take_plain_attention(model)
     if accelerator.is_main_process:
         with storing_run(config):
-            record(config, fingerprints)
+            record(config, rows=fingerprints, weights=weights)
     accelerator.wait_for_everyone()
     preparation = Preparation(config=config, accelerator=accelerator, console=console)
     feeds = {
@@ -106,7 +110,7 @@ def train(
     config = with_steps(config, feeds["train"].batches_per_epoch)
     trainer = Trainer(
         config,
-        _objective(preparation, model, feeds, frozen),
+        _objective(preparation, model, feeds, frozen.models),
         train_feed=feeds["train"],
         validation_feed=feeds["val"],
         accelerator=accelerator,
@@ -152,7 +156,14 @@ def _require_labels(config: TrainConfig, rows: Rows) -> None:
         )
 
 
-def _frozen_models(config: TrainConfig, accelerator: Accelerator) -> list[CLIPRewardModel]:
+class _Frozen(NamedTuple):
+    """Models that a training asks and does not change, and which key of `objective` names them."""
+
+    key: str
+    models: list[CLIPRewardModel]
+
+
+def _frozen_models(config: TrainConfig, accelerator: Accelerator) -> _Frozen:
     """Return the models that a training asks and does not change.
 
     Raises:
@@ -177,7 +188,7 @@ def _frozen_models(config: TrainConfig, accelerator: Accelerator) -> list[CLIPRe
                 "Give an ICT model."
             )
         found.append(loaded.eval().to(accelerator.device).requires_grad_(requires_grad=False))
-    return found
+    return _Frozen(key, found)
 
 
 def _objective(

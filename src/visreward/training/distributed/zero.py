@@ -6,6 +6,7 @@ pickles, and belong to one number of processes.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -67,6 +68,9 @@ class Zero(Parallel):
             import deepspeed
         except ImportError as error:
             raise missing_extra("deepspeed", "deepspeed") from error
+        warnings.filterwarnings(  # once for each weight and step, under torch 2.13
+            "ignore", message=r"`torch\.distributed\.\w+` is deprecated", category=FutureWarning
+        )
         # DeepSpeed puts flat tensors in the place of the parameters.
         self._order = [each for group in optimizer.param_groups for each in group["params"]]
         engine, *_ = deepspeed.initialize(
