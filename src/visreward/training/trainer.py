@@ -22,7 +22,7 @@ from visreward.training.checkpoints.stop import StopSignals, stopped_error
 from visreward.training.config import TrainConfig
 from visreward.training.data.batches import Batch
 from visreward.training.data.feeds import Feed
-from visreward.training.distributed.processes import launch_warning
+from visreward.training.distributed.processes import check_shares, launch_warning
 from visreward.training.distributed.strategies import make_parallel
 from visreward.training.objectives.base import Objective, StepOutput
 from visreward.training.objectives.step_shares import with_shares
@@ -51,7 +51,7 @@ class Trainer:
         self.console = console
         self.objective = objective
         self.row_margins: dict[int, float] = {}
-        self._check_shares()
+        check_shares(config, accelerator.num_processes)
         objective.to(accelerator.device)
         self.signals = StopSignals(self._say)
         self.keeper = Keeper(config, accelerator)
@@ -65,15 +65,6 @@ class Trainer:
             self.state.take(found, source=source)
             train_feed.count_skipped(found.skipped)
         self._check_steps()
-
-    def _check_shares(self) -> None:
-        parts = self.accelerator.num_processes * self.config.optim.accumulation
-        if self.config.optim.batch_size % parts:
-            raise UsageError(
-                f"optim.batch_size {self.config.optim.batch_size} is not a multiple of "
-                f"{self.accelerator.num_processes} process(es) x {self.config.optim.accumulation} "
-                "accumulation steps. Choose a multiple."
-            )
 
     def _check_steps(self) -> None:
         if self.state.step > self.config.optim.steps:

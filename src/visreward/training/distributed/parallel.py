@@ -81,7 +81,7 @@ class Sharded(Parallel):
         options: dict[str, Any] = {"mesh": mesh}  # of fully_shard
         if self._numbers:
             options["ignored_params"] = set(self._numbers)
-        for each in [*_layers(objective), objective]:
+        for each in [*shared_layers(objective), objective]:
             fully_shard(each, **options)
         for name in ("validate", "shown_scores"):
             register_fsdp_forward_method(objective, name)
@@ -105,8 +105,11 @@ class Sharded(Parallel):
                 module.reshard()
 
 
-def _layers(module: nn.Module) -> list[nn.Module]:
-    """Return the modules that transformers names as not to be split, innermost first."""
+def shared_layers(module: nn.Module) -> list[nn.Module]:
+    """Return the modules that FSDP2 gathers each on its own, innermost first.
+
+    They are those that transformers names as not to be split.
+    """
     names = {
         name
         for each in module.modules()

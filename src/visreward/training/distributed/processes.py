@@ -73,6 +73,20 @@ def launch_warning(environment: Mapping[str, str], num_processes: int) -> str | 
     )
 
 
+def check_shares(config: TrainConfig, num_processes: int) -> None:
+    """Stop where a batch cannot be shared out evenly.
+
+    Raises:
+        UsageError: if so.
+    """
+    optim = config.optim
+    if optim.batch_size % (num_processes * optim.accumulation):
+        raise UsageError(
+            f"optim.batch_size {optim.batch_size} is not a multiple of {num_processes} process(es) "
+            f"x {optim.accumulation} accumulation steps. Choose a multiple."
+        )
+
+
 def with_precision(config: TrainConfig) -> TrainConfig:
     """Return the configuration with `precision` auto decided by the device."""
     if config.precision != "auto":
