@@ -49,7 +49,8 @@ def rounded(config: TrainConfig) -> VLMReward:
 def loss_of(model: VLMReward, config: TrainConfig) -> torch.Tensor:
     rows = read_rows(config.data, "train", None)
     batch = Feed(rows, pixel_reader(model), config=config.data, batch_size=2, seed=1)[0]
-    return PairwiseObjective(model, OBJECTIVE).train(model.training)(batch).loss
+    loss: torch.Tensor = PairwiseObjective(model, OBJECTIVE).train(model.training)(batch).loss
+    return loss
 
 
 @pytest.mark.usefixtures("_bitsandbytes")

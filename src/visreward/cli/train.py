@@ -44,8 +44,8 @@ def train(
 ) -> None:
     """Train a reward model from a recipe; run again to go on after an interruption.
 
-    Recipes: clip-mini, ict-mini, hp-mini (the models that ship), ict, hp, hpsv3,
-    editreward-qwen2.5, editreward-mimo, editreward-qwen3 (full size).
+    Recipes: clip-mini, ict-mini, hp-mini, vision-mini, editreward-mini, hpsv3-mini (the models
+    that ship), ict, hp, hpsv3, editreward-qwen2.5, editreward-mimo, editreward-qwen3 (full size).
     """
     from visreward.core.errors import UsageError
     from visreward.core.extras import require_extra

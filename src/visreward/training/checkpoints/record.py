@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from visreward.training.checkpoints.storage import write_text
 from visreward.training.config import TrainConfig
 
 RECIPE, VERSIONS = "recipe.yaml", "versions.json"
+PACKAGES = ("torch", "transformers", "accelerate", "pillow", "numpy")
+OPTIONAL = ("peft", "bitsandbytes", "deepspeed")
 
 MAY_CHANGE = frozenset(
     {
@@ -124,8 +127,10 @@ def record(
 
 def versions() -> dict[str, str]:
     """Return the versions of what takes part in a training."""
-    packages = ("torch", "transformers", "accelerate", "pillow", "numpy")
-    found = {name: version(name) for name in packages}
+    found = {name: version(name) for name in PACKAGES}
+    for name in OPTIONAL:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
     return {**found, "visreward": __version__, "python": platform.python_version()}
 
 
