@@ -28,7 +28,7 @@ from visreward.training.data.feeds import Feed
 from visreward.training.data.preparation import Preparation
 from visreward.training.data.reading import read_splits
 from visreward.training.data.rows import Rows
-from visreward.training.distributed.processes import make_accelerator, with_precision
+from visreward.training.distributed.processes import check_shares, make_accelerator, with_precision
 from visreward.training.modeling.cpu_attention import take_attention
 from visreward.training.modeling.fitting_parts import check_parts, wanted_rows
 from visreward.training.modeling.freezing import frozen_vision_layers
@@ -84,6 +84,7 @@ def train(
     check_parts(config)
     refuse_other_run(config)
     accelerator = make_accelerator(config)
+    check_shares(config, accelerator.num_processes)
     splits = read_splits(config.data, wanted=wanted_rows(config.objective))
     train_rows, validation_rows = splits.train, splits.validation
     fingerprints = {

@@ -22,7 +22,7 @@ from visreward.training.checkpoints.stop import StopSignals, stopped_error
 from visreward.training.config import TrainConfig
 from visreward.training.data.batches import Batch
 from visreward.training.data.feeds import Feed
-from visreward.training.distributed.processes import check_shares, launch_warning
+from visreward.training.distributed.processes import launch_warning
 from visreward.training.distributed.strategies import make_parallel
 from visreward.training.objectives.base import Objective, StepOutput
 from visreward.training.objectives.step_shares import with_shares
@@ -51,7 +51,6 @@ class Trainer:
         self.console = console
         self.objective = objective
         self.row_margins: dict[int, float] = {}
-        check_shares(config, accelerator.num_processes)
         objective.to(accelerator.device)
         self.signals = StopSignals(self._say)
         self.keeper = Keeper(config, accelerator)

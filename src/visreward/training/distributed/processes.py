@@ -11,6 +11,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 
 from visreward.core.errors import UsageError
+from visreward.core.extras import require_extra
 from visreward.models.devices import find_device, is_native
 from visreward.training.config import TrainConfig
 
@@ -74,11 +75,14 @@ def launch_warning(environment: Mapping[str, str], num_processes: int) -> str | 
 
 
 def check_shares(config: TrainConfig, num_processes: int) -> None:
-    """Stop where a batch cannot be shared out evenly.
+    """Stop where so many processes cannot share out a batch evenly, or lack what they share with.
 
     Raises:
-        UsageError: if so.
+        UsageError: if the batch size is not a multiple.
+        MissingExtraError: if DeepSpeed is asked for and not installed.
     """
+    if config.parallel.strategy == "deepspeed" and num_processes > 1:
+        require_extra("deepspeed", "deepspeed")
     optim = config.optim
     if optim.batch_size % (num_processes * optim.accumulation):
         raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -72,6 +73,9 @@ def add_adapters(
     """
     require_extra("lora", "peft")
     _check_towers(config, freeze)
+    # peft imports bitsandbytes where it is installed. It warns of kernels that a CPU could have,
+    # and in each layer of each pass that 8 bits are fewer than those of the inputs.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import peft
 
     root: nn.Module = model.backbone.model if isinstance(model, VLMReward) else model.backbone.clip

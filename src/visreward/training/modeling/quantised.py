@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any, Final
@@ -47,9 +46,6 @@ def quantise(root: nn.Module, names: Sequence[str], kind: str) -> None:
     if kind == "float32":
         return
     require_bitsandbytes(kind)
-    if kind == "8-bit":
-        # It says in each layer of each pass that inputs are rounded, which is what was asked for.
-        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     for name in names:
         layer = root.get_submodule(name)
         assert isinstance(layer, nn.Linear)

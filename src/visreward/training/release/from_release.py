@@ -91,6 +91,11 @@ def translate_release(file: Path, *, num_processes: int = 8) -> Translation:
             "freeze.vision: the release trains the layers all the same, unless "
             "trainable_visual_layers is 0; here they are frozen."
         )
+    if found.recipe["objective"]["loss"] == "uncertainty":
+        found.notes.append(
+            "objective.num_samples: the release draws 1000 a pair; left out, the expectation is "
+            "integrated, without noise."
+        )
     found.notes += [f"{key}: {IGNORED[key]}." for key in sorted(given.values.keys() & IGNORED)]
     left = sorted(given.values.keys() - given.taken - IGNORED.keys() - ONLY.keys())
     assert not left, f"not translated: {left}"
