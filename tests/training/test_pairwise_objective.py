@@ -369,8 +369,10 @@ def test_pairwise_uncertainty_from_samples_is_near_the_exact_one_and_repeats_by_
 
     def loss(seed: int, **options: Any) -> float:
         torch.manual_seed(seed)
-        config = PairwiseConfig(name="pairwise", fidelity=fidelity, **options)
-        return PairwiseObjective(model, config)(batch).loss.item()
+        config = PairwiseConfig.model_validate(
+            {"name": "pairwise", "fidelity": fidelity, **options}
+        )
+        return float(PairwiseObjective(model, config)(batch).loss.detach())
 
     exact, one, other = loss(1), loss(1, num_samples=1000), loss(2, num_samples=1000)
     assert one == loss(1, num_samples=1000) != other
