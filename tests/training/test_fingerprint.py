@@ -14,7 +14,12 @@ import pytest
 from rich.console import Console
 
 from visreward.core.errors import UsageError
-from visreward.training.checkpoints.fingerprint import git_commit, rows_fingerprint
+from visreward.models.clip.family import CLIPRewardModel
+from visreward.training.checkpoints.fingerprint import (
+    git_commit,
+    rows_fingerprint,
+    weights_fingerprints,
+)
 from visreward.training.config import TrainConfig
 from visreward.training.data.batches import Row, name_below
 from visreward.training.run import train
@@ -99,3 +104,37 @@ def test_run_on_changed_rows_is_refused_by_split(
     with pytest.raises(UsageError, match=re.escape(message)):
         train(recipe("hp", data=data, optim={"steps": 3}), console=quiet)
     train(recipe("hp", run="another", data=data, optim={"steps": 1}), console=quiet)
+
+
+def test_run_with_adapters_over_changed_weights_is_refused(
+    edit_recipe: MakeRecipe, quiet: Console
+) -> None:
+    pytest.importorskip("peft")
+    base = edit_recipe(run="base", optim={"steps": 1})
+    train(base, console=quiet)
+    sections = {"model": {"init": str(base.output / "model")}, "lora": {"rank": 2}}
+    config = edit_recipe(**sections, optim={"steps": 2})
+    train(config, console=quiet)
+    known = json.loads((config.output / "versions.json").read_text())["weights"]
+    train(edit_recipe(**sections, optim={"steps": 3}), console=quiet)
+    assert json.loads((config.output / "versions.json").read_text())["weights"] == known
+    train(edit_recipe(run="base", optim={"steps": 2}), console=quiet)
+    message = (
+        rf"frozen weights of model\.init \({known['model.init'][:12]}, now \w{{12}}\) have changed "
+        rf"since the run in {re.escape(str(config.output))} began"
+    )
+    with pytest.raises(UsageError, match=message):
+        train(edit_recipe(**sections, optim={"steps": 4}), console=quiet)
+    train(edit_recipe(run="another", **sections, optim={"steps": 1}), console=quiet)
+
+
+def test_run_without_adapters_depends_on_the_models_it_asks_alone(
+    tiny_model: Callable[..., CLIPRewardModel],
+) -> None:
+    model = tiny_model("hp")
+    model.requires_grad_(requires_grad=False)
+    one, other = tiny_model("ict", seed=5), tiny_model("ict", seed=6)
+    assert weights_fingerprints(model, {"objective.ict": []}) == {}
+    found = [weights_fingerprints(model, {"objective.ict": [each]}) for each in (one, other, one)]
+    assert [*found[0]] == ["objective.ict"]
+    assert found[0] == found[2] != found[1]

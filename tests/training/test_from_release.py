@@ -87,7 +87,9 @@ def test_translation_of_the_published_options_is_the_recipe_of_the_package(
     assert found.optim == expected.optim
     # The merger is named because the release would freeze it where nothing is said.
     assert found.freeze.model_copy(update={"merger": None}) == expected.freeze
-    rest = {"output", "model", "data", "freeze"}
+    # The recipe needs no DeepSpeed, which the release shares out less with.
+    assert (found.parallel.strategy, expected.parallel.strategy) == ("ddp", "fsdp2")
+    rest = {"output", "model", "data", "freeze", "parallel"}
     assert found.model_dump(exclude=rest) == expected.model_dump(exclude=rest)
     # The releases read their rows from JSON files of one's own.
     places = {"path", "format", "validation"}
@@ -100,6 +102,7 @@ SAMPLES: dict[str, Any] = {
     "bf16": False,
     "confidence_threshold": 0.8,
     "dataloader_num_workers": 3,
+    "deepspeed": "configs/zero3.json",
     "disable_dropout": True,
     "eval_epochs": 0.3,
     "eval_steps": 70,
@@ -212,10 +215,27 @@ def test_documentation_lists_every_option_beside_its_new_name() -> None:
 
 
 def test_ignored_options_are_named_above_the_recipe(translate: Translate) -> None:
-    text = translate(deepspeed="zero2.json", save_only_model=True).text()
-    assert "# deepspeed: parallel.strategy says" in text
+    text = translate(ddp_timeout=9, save_only_model=True).text()
+    assert "# ddp_timeout: the launcher has one" in text
     assert "# save_only_model: checkpoints always hold the optimizer too" in text
     parse_config(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"deepspeed": "configs/zero2.json"}, {"strategy": "deepspeed", "zero_stage": 2}),
+        ({"deepspeed": "z/zero3_offload.json"}, {"strategy": "deepspeed", "zero_stage": 3}),
+        ({"deepspeed": None}, None),
+        ({"deepspeed": "zero2.json", "lora_enable": True, "load_in_8bit": True}, None),
+    ],
+)
+def test_zero_of_the_release_is_a_strategy(
+    translate: Translate, changes: dict[str, Any], expected: dict[str, Any] | None
+) -> None:
+    found = translate(**changes).recipe
+    assert found.get("parallel") == expected
+    parse_config(found)
 
 
 def test_several_files_ask_for_a_mixture(translate: Translate) -> None:

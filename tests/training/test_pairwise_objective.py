@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional
 
+from visreward.core.errors import UsageError
 from visreward.core.types import Sample
 from visreward.data.rated_edits import PairVotes
 from visreward.losses.bradley_terry import bradley_terry_loss
@@ -259,11 +260,19 @@ def test_pairwise_loss_on_mu_alone_takes_heads_with_one_output(
     settings = edit_recipe().model.vlm
     assert settings is not None
     vlm = settings.model_dump() | {"heads": {"num_outputs": 1}}
-    recipe = edit_recipe(model={"vlm": vlm})
+    recipe = edit_recipe(model={"vlm": vlm}, objective={"loss": loss})
     model = build(recipe)
     objective = PairwiseObjective(model, PairwiseConfig(name="pairwise", loss=loss))
     output = objective(first_batch(recipe, model))
     assert output.loss.isfinite()
+
+
+def test_uncertainty_with_heads_of_one_output_is_refused(edit_recipe: MakeRecipe) -> None:
+    settings = edit_recipe().model.vlm
+    assert settings is not None
+    vlm = settings.model_dump() | {"heads": {"num_outputs": 1}}
+    with pytest.raises(UsageError, match=r"needs mu and log sigma, but .*num_outputs is 1. Take"):
+        edit_recipe(model={"vlm": vlm})
 
 
 def test_pairwise_uncertainty_of_a_tie_is_that_of_both_directions(
@@ -291,6 +300,9 @@ def test_pairwise_uncertainty_of_a_tie_is_that_of_both_directions(
         ({"labels": "votes", "margin": 0.3}, "labels=votes has no margin"),
         ({"loss": "pointwise", "ties": "both-directions"}, "compares no images"),
         ({"ties": "average"}, "drop"),
+        ({"loss": "bradley-terry", "num_samples": 9}, "only loss=uncertainty with labels=ranks"),
+        ({"labels": "votes", "num_samples": 9}, "only loss=uncertainty with labels=ranks"),
+        ({"num_samples": 0}, "greater than 0"),
     ],
 )
 def test_pairwise_config_that_contradicts_itself_is_refused(
@@ -345,6 +357,28 @@ def test_pairwise_loss_equals_the_loss_of_public_scores(
     expected += config.other_prompt_weight * expected_loss(config, others)
     assert found.loss.item() == pytest.approx(expected, abs=2e-5)
     assert found.accuracy.item() == pytest.approx(right / total)
+
+
+@pytest.mark.parametrize("fidelity", ["paper", "released"])
+def test_pairwise_uncertainty_from_samples_is_near_the_exact_one_and_repeats_by_seed(
+    edit_recipe: MakeRecipe, fidelity: str
+) -> None:
+    recipe = edit_recipe()
+    model = build(recipe)
+    batch = first_batch(recipe, model)
+
+    def loss(seed: int, **options: Any) -> float:
+        torch.manual_seed(seed)
+        config = PairwiseConfig.model_validate(
+            {"name": "pairwise", "fidelity": fidelity, **options}
+        )
+        return float(PairwiseObjective(model, config)(batch).loss.detach())
+
+    exact, one, other = loss(1), loss(1, num_samples=1000), loss(2, num_samples=1000)
+    assert one == loss(1, num_samples=1000) != other
+    assert one != exact == loss(2)
+    assert (one, other) == pytest.approx((exact, exact), rel=0.02)
+    assert abs(loss(1, num_samples=2) - exact) > abs(one - exact)
 
 
 def test_pairwise_gradient_raises_the_better_image(edit_recipe: MakeRecipe) -> None:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
 
-from visreward.training.distributed.processes import launch_warning
+import pytest
+from rich.console import Console
+
+from visreward.core import extras
+from visreward.core.errors import MissingExtraError, UsageError
+from visreward.training.config import TrainConfig
+from visreward.training.distributed.processes import check_shares, launch_warning
+from visreward.training.run import train
+
+MakeRecipe = Callable[..., TrainConfig]
 
 
 @pytest.mark.parametrize(
@@ -42,3 +51,22 @@ def test_launch_warning_the_number_promised_is_no_news(
     environment: dict[str, str], num_processes: int
 ) -> None:
     assert launch_warning(environment, num_processes) is None
+
+
+def test_batch_that_cannot_be_shared_is_refused_before_anything_is_written(
+    recipe: MakeRecipe, quiet: Console
+) -> None:
+    config = recipe("hp", optim={"batch_size": 6, "accumulation": 4})
+    with pytest.raises(UsageError, match=r"batch_size 6 is not a multiple of 1 process\(es\) x 4"):
+        train(config, console=quiet)
+    assert not config.output.exists()
+
+
+def test_deepspeed_for_several_processes_has_to_be_installed(
+    recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
+    config = recipe("hp", parallel={"strategy": "deepspeed"})
+    check_shares(config, 1)
+    with pytest.raises(MissingExtraError, match=r"pip install 'visreward\[deepspeed\]'"):
+        check_shares(config, 2)

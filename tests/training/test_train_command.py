@@ -56,6 +56,8 @@ def test_train_command_run_again_goes_on_where_it_stopped(recipe_file: Path) -> 
         (["optim.steps"], "is not key=value"),
         (["model.note=[unclosed"], "is not YAML after '='"),
         (["data.path=nowhere"], "nowhere"),
+        (["--processes", "2"], "Train with: torchrun --nproc_per_node 2 -m visreward train"),
+        (["--processes", "5", "--dry-run"], "is not a multiple of 5 process(es)"),
     ],
 )
 def test_train_command_wrong_setting_is_one_sentence_and_status_2(

@@ -123,11 +123,6 @@ def test_step_with_a_bad_gradient_alone_names_all_its_rows(
     assert [f" {row} (pick" in str(raised.value) for row in rows] == [True] * 6
 
 
-def test_trainer_batch_that_cannot_be_shared_is_refused(make_trainer: MakeTrainer) -> None:
-    with pytest.raises(UsageError, match=r"batch_size 6 is not a multiple of 1 process\(es\) x 4"):
-        make_trainer(accumulation=4)
-
-
 def test_trainer_saves_over_an_older_model_as_a_whole(
     make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:

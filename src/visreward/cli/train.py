@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+RELEASE_PROCESSES = 8
+
 
 def train(
     recipe: Annotated[
@@ -32,13 +34,18 @@ def train(
         ),
     ] = None,
     processes: Annotated[
-        int, typer.Option(min=1, help="How many processes the release was run with.")
-    ] = 8,
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many processes the release was run with (8), or a --dry-run is about (1).",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Train a reward model from a recipe; run again to go on after an interruption.
 
-    Recipes: clip-mini, ict-mini, hp-mini (the models that ship), ict, hp, hpsv3,
-    editreward-qwen2.5, editreward-mimo, editreward-qwen3 (full size).
+    Recipes: clip-mini, ict-mini, hp-mini, vision-mini, editreward-mini, hpsv3-mini (the models
+    that ship), ict, hp, hpsv3, editreward-qwen2.5, editreward-mimo, editreward-qwen3 (full size).
     """
     from visreward.core.errors import UsageError
     from visreward.core.extras import require_extra
@@ -49,8 +56,14 @@ def train(
     if from_release is not None:
         from visreward.training.release.from_release import translate_release
 
-        typer.echo(translate_release(from_release, num_processes=processes).text(), nl=False)
+        translated = translate_release(from_release, num_processes=processes or RELEASE_PROCESSES)
+        typer.echo(translated.text(), nl=False)
         return
+    if processes is not None and not is_dry:
+        raise UsageError(
+            f"--processes {processes} belongs to --dry-run and --from-release. Train with: "
+            f"torchrun --nproc_per_node {processes} -m visreward train ..."
+        )
     assert recipe is not None
     from visreward.training.recipe import load_config
     from visreward.training.run import train as run_training
@@ -59,9 +72,11 @@ def train(
     if is_dry:
         from visreward.training.reporting.dry_run import dry_run
 
-        dry_run(config, console=Console(soft_wrap=False))
+        # Of several processes of a launcher, one speaks.
+        if os.environ.get("RANK", "0") == "0":
+            launched = int(os.environ.get("WORLD_SIZE", "1"))
+            dry_run(config, console=Console(soft_wrap=False), num_processes=processes or launched)
         return
     metrics = run_training(config, recipe=Path(recipe).stem)
     if os.environ.get("RANK", "0") == "0":
-        # Of several processes of a launcher, one speaks.
         typer.echo(json.dumps({"output": str(config.output), "metrics": metrics}, indent=2))

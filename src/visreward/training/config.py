@@ -13,7 +13,7 @@ from visreward.models.heads import Fusion, Pooling
 from visreward.models.vlm.backbone import Positions
 from visreward.training.options.freeze_config import FreezeConfig
 from visreward.training.options.lora_config import LoRAConfig
-from visreward.training.options.objective_config import ObjectiveConfig
+from visreward.training.options.objective_config import ObjectiveConfig, PairwiseConfig
 from visreward.training.options.optim_config import OptimConfig
 
 Checkpointing = Literal["none", "selective", "full"]
@@ -242,3 +242,16 @@ class TrainConfig(Strict):
     log_every: PositiveInt = 20
     device: Literal["auto", "cpu", "cuda"] = "auto"
     wandb_project: str | None = None
+
+    @field_validator("objective")
+    @classmethod
+    def _check_sigma(cls, objective: ObjectiveConfig, info: ValidationInfo) -> ObjectiveConfig:
+        """Stop where a loss reads a sigma that the heads do not give."""
+        model = info.data.get("model")
+        is_gaussian = isinstance(objective, PairwiseConfig) and objective.loss == "uncertainty"
+        if is_gaussian and model is not None and model.vlm and model.vlm.heads.num_outputs == 1:
+            raise ValueError(
+                "loss=uncertainty needs mu and log sigma, but model.vlm.heads.num_outputs is 1. "
+                "Take num_outputs=2, or a loss on mu alone such as bradley-terry"
+            )
+        return objective

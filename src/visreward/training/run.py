@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 from accelerate import Accelerator
 from rich.console import Console
@@ -12,12 +13,13 @@ from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.clip.hp import HP
 from visreward.models.loading import load_model
 from visreward.models.vlm.reward import VLMReward
-from visreward.training.checkpoints.fingerprint import rows_fingerprint
+from visreward.training.checkpoints.fingerprint import rows_fingerprint, weights_fingerprints
 from visreward.training.checkpoints.keeper import storing_run
 from visreward.training.checkpoints.record import (
     record,
     refuse_other_rows,
     refuse_other_run,
+    refuse_other_weights,
     versions,
     write_json,
 )
@@ -26,7 +28,8 @@ from visreward.training.data.feeds import Feed
 from visreward.training.data.preparation import Preparation
 from visreward.training.data.reading import read_splits
 from visreward.training.data.rows import Rows
-from visreward.training.distributed.processes import make_accelerator, with_precision
+from visreward.training.distributed.processes import check_shares, make_accelerator, with_precision
+from visreward.training.modeling.cpu_attention import take_attention
 from visreward.training.modeling.fitting_parts import check_parts, wanted_rows
 from visreward.training.modeling.freezing import frozen_vision_layers
 from visreward.training.modeling.trained_model import trained_model
@@ -69,7 +72,7 @@ def train(
 
     Raises:
         UsageError: if parts of the configuration contradict each other, or the output folder
-            holds another run or one on other rows.
+            holds another run, or one on other rows or other frozen weights.
         DataError: if the data cannot be used.
         NonFiniteError: if a loss or gradient is not finite.
         StorageError: if the disk takes no more; the last checkpoint is intact.
@@ -81,6 +84,7 @@ def train(
     check_parts(config)
     refuse_other_run(config)
     accelerator = make_accelerator(config)
+    check_shares(config, accelerator.num_processes)
     splits = read_splits(config.data, wanted=wanted_rows(config.objective))
     train_rows, validation_rows = splits.train, splits.validation
     fingerprints = {
@@ -92,11 +96,13 @@ def train(
         _require_labels(config, train_rows)
     frozen = _frozen_models(config, accelerator)
     model = trained_model(config, (prompt for row in train_rows for prompt in row.prompts))
+    weights = weights_fingerprints(model, {f"objective.{frozen.key}": frozen.models})
+    refuse_other_weights(config, weights)
     if accelerator.device.type == "cpu":
-        _take_plain_attention(model)
+        take_attention(model, config)
     if accelerator.is_main_process:
         with storing_run(config):
-            record(config, fingerprints)
+            record(config, rows=fingerprints, weights=weights)
     accelerator.wait_for_everyone()
     preparation = Preparation(config=config, accelerator=accelerator, console=console)
     feeds = {
@@ -106,7 +112,7 @@ def train(
     config = with_steps(config, feeds["train"].batches_per_epoch)
     trainer = Trainer(
         config,
-        _objective(preparation, model, feeds, frozen),
+        _objective(preparation, model, feeds, frozen.models),
         train_feed=feeds["train"],
         validation_feed=feeds["val"],
         accelerator=accelerator,
@@ -130,18 +136,6 @@ def train(
     return metrics
 
 
-def _take_plain_attention(model: CLIPRewardModel | VLMReward) -> None:
-    """Compute attention by matrix products.
-
-    The fused attention of torch runs slowly backwards on a CPU: it took 42 % of a clip-mini step,
-    against 6 % for plain matrix products, and the step as a whole 1.45 times as long.
-    """
-    if isinstance(model, VLMReward):
-        model.set_attention("eager")
-    else:
-        model.backbone.clip.set_attn_implementation("eager")
-
-
 def _require_labels(config: TrainConfig, rows: Rows) -> None:
     """Stop where triplets have no labels, before any image is decoded."""
     missing = sum(row.labels is None for row in rows)
@@ -152,7 +146,14 @@ def _require_labels(config: TrainConfig, rows: Rows) -> None:
         )
 
 
-def _frozen_models(config: TrainConfig, accelerator: Accelerator) -> list[CLIPRewardModel]:
+class _Frozen(NamedTuple):
+    """Models that a training asks and does not change, and which key of `objective` names them."""
+
+    key: str
+    models: list[CLIPRewardModel]
+
+
+def _frozen_models(config: TrainConfig, accelerator: Accelerator) -> _Frozen:
     """Return the models that a training asks and does not change.
 
     Raises:
@@ -177,7 +178,7 @@ def _frozen_models(config: TrainConfig, accelerator: Accelerator) -> list[CLIPRe
                 "Give an ICT model."
             )
         found.append(loaded.eval().to(accelerator.device).requires_grad_(requires_grad=False))
-    return found
+    return _Frozen(key, found)
 
 
 def _objective(

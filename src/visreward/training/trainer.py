@@ -26,7 +26,7 @@ from visreward.training.distributed.processes import launch_warning
 from visreward.training.distributed.strategies import make_parallel
 from visreward.training.objectives.base import Objective, StepOutput
 from visreward.training.objectives.step_shares import with_shares
-from visreward.training.optim import count_parameters, rate_groups, set_rate
+from visreward.training.optim import set_rate
 from visreward.training.reporting.journal import Journal, say
 from visreward.training.reporting.pictures import shown_rows, write_pictures
 
@@ -51,7 +51,6 @@ class Trainer:
         self.console = console
         self.objective = objective
         self.row_margins: dict[int, float] = {}
-        self._check_shares()
         objective.to(accelerator.device)
         self.signals = StopSignals(self._say)
         self.keeper = Keeper(config, accelerator)
@@ -65,15 +64,6 @@ class Trainer:
             self.state.take(found, source=source)
             train_feed.count_skipped(found.skipped)
         self._check_steps()
-
-    def _check_shares(self) -> None:
-        parts = self.accelerator.num_processes * self.config.optim.accumulation
-        if self.config.optim.batch_size % parts:
-            raise UsageError(
-                f"optim.batch_size {self.config.optim.batch_size} is not a multiple of "
-                f"{self.accelerator.num_processes} process(es) x {self.config.optim.accumulation} "
-                "accumulation steps. Choose a multiple."
-            )
 
     def _check_steps(self) -> None:
         if self.state.step > self.config.optim.steps:
@@ -151,7 +141,7 @@ class Trainer:
         warning = launch_warning(os.environ, self.accelerator.num_processes)
         if warning is not None:
             self._say(warning)
-        trained, frozen = count_parameters(self.objective)
+        trained, frozen = self.parallel.counts
         self._say(
             f"{self.config.model.name}: {trained / 1e6:.2f} M parameters trained, "
             f"{frozen / 1e6:.2f} M frozen, {len(self.train_feed.usable)} rows, "
@@ -159,8 +149,8 @@ class Trainer:
             f"{self.accelerator.num_processes} process(es) on {self.accelerator.device}"
             + (f", resumed at step {self.state.step}" if self.resumed else "")
         )
-        if len(groups := [*rate_groups(self.state.optimizer)]) > 1:
-            self._say(f"learning rates: {', '.join(groups)}")
+        if len(self.parallel.rates) > 1:
+            self._say(f"learning rates: {', '.join(self.parallel.rates)}")
         for name, feed in (("training", self.train_feed), ("validation", self.validation_feed)):
             for note in feed.rows.left_out:
                 self._say(f"{name}: left out, {note}")

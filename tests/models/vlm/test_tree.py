@@ -112,6 +112,27 @@ def test_backends_agree(is_causal: bool, num_keys: int) -> None:
     torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("num_keys", [5, 9])
+def test_backends_agree_under_autocast_where_queries_and_keys_are_float32(num_keys: int) -> None:
+    query, key = torch.randn(2, 4, 5, 8), torch.randn(2, 2, num_keys, 8)
+    value = torch.randn(2, 2, num_keys, 8, dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        one, other = (
+            attend(
+                query,
+                key,
+                value,
+                scale=0.5,
+                backend=backend,
+                is_causal=True,
+                mask=causal_mask(5, num_keys, backend=backend),
+            )
+            for backend in ("sdpa", "eager")
+        )
+    assert one.dtype == other.dtype == torch.bfloat16
+    torch.testing.assert_close(one, other, atol=0.05, rtol=0.05)
+
+
 def test_unknown_backend_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"'flash'.*sdpa, eager, flash_attention_2"):
         check_backend("flash")

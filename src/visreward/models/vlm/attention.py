@@ -75,6 +75,9 @@ def attend(
     Returns:
         (G, H, q, D).
     """
+    # Under autocast, rotated queries and keys are float32; torch casts plain tensors, but not
+    # those that meet a `causal_lower_right`, and flash-attn casts none.
+    query, key = (each.to(value.dtype) for each in (query, key))
     if backend == "flash_attention_2":
         from flash_attn import flash_attn_func
 

@@ -1,4 +1,4 @@
-"""What a run was made from: which rows, and which state of the code."""
+"""What a run was made from: which rows, which weights, and which state of the code."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 import visreward
 from visreward.core.errors import UsageError
 from visreward.training.data.batches import Row, name_below
+from visreward.training.data.frozen import tensors_digest
 from visreward.training.data.row_sources import JoinedRows, RowSource, TableRows
 from visreward.training.data.rows import Rows
+from visreward.training.modeling.lora import kept_names
 
 TIME_LIMIT_S = 10.0
 ROWS_PER_CHUNK = 65_536
@@ -83,6 +86,49 @@ def require_same_rows(
         raise UsageError(
             f"The rows of {data} have changed since the run in {run} began, in the split "
             f"{' and '.join(changed)}. Bring the data back, or give another output=FOLDER."
+        )
+
+
+def weights_fingerprints(
+    model: nn.Module, asked: Mapping[str, Sequence[nn.Module]]
+) -> dict[str, str]:
+    """Return digests of the weights that a run depends on and its checkpoints do not hold.
+
+    Args:
+        model: What is trained. With adapters, the frozen weights are read from elsewhere at
+            every start.
+        asked: Models that a run asks and does not change, by the setting that names them.
+    """
+    kept = kept_names(model)
+    rest = [value for name, value in model.state_dict().items() if name not in kept]
+    found = {"model.init": tensors_digest(rest)} if rest else {}
+    for name, models in asked.items():
+        if models:
+            found[name] = tensors_digest(v for each in models for v in each.state_dict().values())
+    return found
+
+
+def require_same_weights(known: Mapping[str, str], now: Mapping[str, str], *, run: Path) -> None:
+    """Stop where a run would go on with other frozen weights than it began with.
+
+    Args:
+        known: Fingerprints when the run began.
+        now: Fingerprints today.
+        run: The run's folder, for the message.
+
+    Raises:
+        UsageError: naming the settings whose weights differ.
+    """
+    changed = [
+        f"{name} ({known[name][:12]}, now {now[name][:12]})"
+        for name in now
+        if name in known and known[name] != now[name]
+    ]
+    if changed:
+        raise UsageError(
+            f"The frozen weights of {' and '.join(changed)} have changed since the run in {run} "
+            "began, and its checkpoints do not hold them. Bring these weights back, or give "
+            "another output=FOLDER."
         )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,17 @@ import yaml
 from visreward import __version__
 from visreward.core.errors import UsageError
 from visreward.training.checkpoints.checkpoint import find_checkpoints
-from visreward.training.checkpoints.fingerprint import git_commit, require_same_rows
+from visreward.training.checkpoints.fingerprint import (
+    git_commit,
+    require_same_rows,
+    require_same_weights,
+)
 from visreward.training.checkpoints.storage import write_text
 from visreward.training.config import TrainConfig
 
 RECIPE, VERSIONS = "recipe.yaml", "versions.json"
+PACKAGES = ("torch", "transformers", "accelerate", "pillow", "numpy")
+OPTIONAL = ("peft", "bitsandbytes", "deepspeed")
 
 MAY_CHANGE = frozenset(
     {
@@ -71,11 +78,26 @@ def refuse_other_rows(config: TrainConfig, fingerprints: Mapping[str, Any]) -> N
     Raises:
         UsageError: naming the splits that differ.
     """
+    known = _recorded(config, "data")
+    require_same_rows(known, fingerprints, data=config.data.path, run=config.output)
+
+
+def refuse_other_weights(config: TrainConfig, fingerprints: Mapping[str, str]) -> None:
+    """Stop if the output folder holds a checkpoint of a run on other frozen weights.
+
+    Raises:
+        UsageError: naming the settings whose weights differ.
+    """
+    require_same_weights(_recorded(config, "weights"), fingerprints, run=config.output)
+
+
+def _recorded(config: TrainConfig, name: str) -> dict[str, Any]:  # JSON values
+    """Return what the run in the output folder wrote down; nothing where there is none."""
     place = config.output / VERSIONS
     if not find_checkpoints(config.output) or not place.is_file():
-        return
-    known = json.loads(place.read_text(encoding="utf-8")).get("data", {})
-    require_same_rows(known, fingerprints, data=config.data.path, run=config.output)
+        return {}
+    found: dict[str, Any] = json.loads(place.read_text(encoding="utf-8")).get(name, {})
+    return found
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:  # JSON values
@@ -89,19 +111,26 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:  # JSON v
     return found
 
 
-def record(config: TrainConfig, fingerprints: Mapping[str, Any]) -> None:  # JSON values
-    """Write recipe, versions, the commit of the code and the fingerprints of the rows."""
+def record(
+    config: TrainConfig,
+    *,
+    rows: Mapping[str, Any],  # JSON values
+    weights: Mapping[str, str],
+) -> None:
+    """Write recipe, versions, the commit of the code, fingerprints of rows and frozen weights."""
     config.output.mkdir(parents=True, exist_ok=True)
     values = config.model_dump(mode="json")
     write_text(config.output / RECIPE, yaml.safe_dump(values, sort_keys=False))
-    known = {**versions(), "git_commit": git_commit(), "data": dict(fingerprints)}
-    write_json(config.output / VERSIONS, known)
+    known = {**versions(), "git_commit": git_commit(), "data": dict(rows)}
+    write_json(config.output / VERSIONS, {**known, "weights": dict(weights)})
 
 
 def versions() -> dict[str, str]:
     """Return the versions of what takes part in a training."""
-    packages = ("torch", "transformers", "accelerate", "pillow", "numpy")
-    found = {name: version(name) for name in packages}
+    found = {name: version(name) for name in PACKAGES}
+    for name in OPTIONAL:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
     return {**found, "visreward": __version__, "python": platform.python_version()}
 
 

@@ -21,13 +21,15 @@ from transformers import PreTrainedModel
 from visreward.training.checkpoints.state import TrainState
 from visreward.training.config import TrainConfig
 from visreward.training.objectives.base import Objective
-from visreward.training.optim import make_optimizer
+from visreward.training.optim import count_parameters, make_optimizer, rate_groups
 
 
 class Parallel:
     """Every process has all weights; gradients are averaged. Also for one process.
 
     Attributes:
+        counts: How many numbers are trained and how many frozen, of the whole model.
+        rates: What each part is trained with, as `rate_groups` says it.
         module: What a step calls.
         state: Where the run stands.
     """
@@ -35,6 +37,9 @@ class Parallel:
     def __init__(self, objective: Objective, config: TrainConfig, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
         optimizer = make_optimizer(objective, config.optim)
+        # DeepSpeed leaves none of the numbers in its weights, and parts of them in the optimizer.
+        self.counts = count_parameters(objective)
+        self.rates = [*rate_groups(optimizer)]
         self.module: nn.Module
         self.optimizer: Any  # accelerate's wrapper is no Optimizer to mypy
         self.module, self.optimizer = self._prepare(objective, optimizer)
@@ -76,7 +81,7 @@ class Sharded(Parallel):
         options: dict[str, Any] = {"mesh": mesh}  # of fully_shard
         if self._numbers:
             options["ignored_params"] = set(self._numbers)
-        for each in [*_layers(objective), objective]:
+        for each in [*shared_layers(objective), objective]:
             fully_shard(each, **options)
         for name in ("validate", "shown_scores"):
             register_fsdp_forward_method(objective, name)
@@ -100,8 +105,11 @@ class Sharded(Parallel):
                 module.reshard()
 
 
-def _layers(module: nn.Module) -> list[nn.Module]:
-    """Return the modules that transformers names as not to be split, innermost first."""
+def shared_layers(module: nn.Module) -> list[nn.Module]:
+    """Return the modules that FSDP2 gathers each on its own, innermost first.
+
+    They are those that transformers names as not to be split.
+    """
     names = {
         name
         for each in module.modules()

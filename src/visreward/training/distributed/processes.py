@@ -11,6 +11,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 
 from visreward.core.errors import UsageError
+from visreward.core.extras import require_extra
 from visreward.models.devices import find_device, is_native
 from visreward.training.config import TrainConfig
 
@@ -71,6 +72,23 @@ def launch_warning(environment: Mapping[str, str], num_processes: int) -> str | 
         f"Warning: the launcher set {promised}, but {num_processes} process(es) take part in this "
         "training. Launch with: torchrun --nproc_per_node N -m visreward train ..."
     )
+
+
+def check_shares(config: TrainConfig, num_processes: int) -> None:
+    """Stop where so many processes cannot share out a batch evenly, or lack what they share with.
+
+    Raises:
+        UsageError: if the batch size is not a multiple.
+        MissingExtraError: if DeepSpeed is asked for and not installed.
+    """
+    if config.parallel.strategy == "deepspeed" and num_processes > 1:
+        require_extra("deepspeed", "deepspeed")
+    optim = config.optim
+    if optim.batch_size % (num_processes * optim.accumulation):
+        raise UsageError(
+            f"optim.batch_size {optim.batch_size} is not a multiple of {num_processes} process(es) "
+            f"x {optim.accumulation} accumulation steps. Choose a multiple."
+        )
 
 
 def with_precision(config: TrainConfig) -> TrainConfig:

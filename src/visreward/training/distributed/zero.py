@@ -6,6 +6,10 @@ pickles, and belong to one number of processes.
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -64,9 +68,17 @@ class Zero(Parallel):
 
     def _prepare(self, objective: Objective, optimizer: Optimizer) -> tuple[nn.Module, Any]:
         try:
-            import deepspeed
+            with contextlib.redirect_stdout(sys.stderr):  # where its notes go for good
+                import deepspeed
         except ImportError as error:
             raise missing_extra("deepspeed", "deepspeed") from error
+        # Stage 3 cannot see into what an objective takes and returns. It has no weights of its own.
+        logging.getLogger("DeepSpeed").addFilter(
+            lambda record: "unknown inputs or outputs type" not in record.getMessage()
+        )
+        warnings.filterwarnings(  # once for each weight and step, under torch 2.13
+            "ignore", message=r"`torch\.distributed\.\w+` is deprecated", category=FutureWarning
+        )
         # DeepSpeed puts flat tensors in the place of the parameters.
         self._order = [each for group in optimizer.param_groups for each in group["params"]]
         engine, *_ = deepspeed.initialize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -61,4 +62,23 @@ def set_checkpointing(model: nn.Module, kind: Checkpointing) -> None:
         if isinstance(layer, GradientCheckpointingLayer):
             # As transformers' own gradient_checkpointing_enable, which knows no contexts.
             layer.gradient_checkpointing = kind != "none"
-            vars(layer)["_gradient_checkpointing_func"] = partial(checkpoint, **options)
+            vars(layer)["_gradient_checkpointing_func"] = partial(_checkpoint, **options)
+
+
+def _checkpoint(function: Callable[..., Any], *args: Any, **options: Any) -> Any:  # noqa: ANN401  torch's
+    return checkpoint(partial(_without_kept_casts, function), *args, **options)
+
+
+def _without_kept_casts(function: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401  see above
+    """Call a layer; under autocast it casts its weights anew.
+
+    Autocast keeps what it cast until its region ends. A second pass through a layer (more images
+    than go through a tower at once) would cast nothing, and casting in the backward pass, outside
+    of the region, would be an operation that selective checkpointing has not seen.
+    """
+    before = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        return function(*args)
+    finally:
+        torch.set_autocast_cache_enabled(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -12,7 +13,12 @@ from visreward.core.extras import require_extra
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.vlm.reward import VLMReward
 from visreward.training.config import TrainConfig
-from visreward.training.modeling.quantised import quantise
+from visreward.training.modeling.quantised import (
+    BYTES,
+    quantise,
+    require_bitsandbytes,
+    unrounded,
+)
 from visreward.training.options.freeze_config import FreezeConfig
 from visreward.training.options.lora_config import LoRAConfig
 
@@ -21,15 +27,21 @@ LANGUAGE: Final = ("language_model", "text_model")
 ADAPTER: Final = ".lora_"
 """What the names of an adapter's weights have in them."""
 
+ADAPTED: Final = ".base_layer."
+"""What the names of the weights under an adapter have in them."""
+
 
 def check_adapters(config: TrainConfig) -> None:
-    """Stop where the adapters of a run do not fit what else it does.
+    """Stop where the adapters of a run do not fit what else it does, or need what is not there.
 
     Raises:
         UsageError: naming the settings that exclude each other.
+        MissingExtraError: as `add_adapters` does.
     """
     if config.lora is None:
         return
+    require_extra("lora", "peft")
+    require_bitsandbytes(config.lora.base_weights)
     if config.objective.name == "distillation":
         raise UsageError(
             "The objective 'distillation' trains a vision tower whole. Leave out lora."
@@ -38,6 +50,12 @@ def check_adapters(config: TrainConfig) -> None:
         raise UsageError(
             f"lora.base_weights is bfloat16, but precision is {config.precision}. "
             "Take precision=bfloat16, or lora.base_weights=float32."
+        )
+    if config.lora.base_weights in BYTES and config.parallel.strategy != "ddp":
+        raise UsageError(
+            f"lora.base_weights is {config.lora.base_weights}, but parallel.strategy is "
+            f"{config.parallel.strategy}, and rounded weights are not shared out. Take "
+            "parallel.strategy=ddp, or lora.base_weights=bfloat16."
         )
 
 
@@ -55,6 +73,9 @@ def add_adapters(
     """
     require_extra("lora", "peft")
     _check_towers(config, freeze)
+    # peft imports bitsandbytes where it is installed. It warns of kernels that a CPU could have,
+    # and in each layer of each pass that 8 bits are fewer than those of the inputs.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import peft
 
     root: nn.Module = model.backbone.model if isinstance(model, VLMReward) else model.backbone.clip
@@ -142,13 +163,11 @@ def merged_adapters(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str
     found = dict(weights)
     if not any(ADAPTER in name for name in found):
         return found
-    from peft.utils.integrations import dequantize_module_weight
-
     for name, layer in _adapted_layers(model):
         parts = {key: found.pop(key) for key in list(found) if key.startswith(f"{name}.")}
         base = parts[f"{name}.base_layer.weight"]
         if not base.is_floating_point():
-            base = dequantize_module_weight(layer.base_layer).detach()
+            base = unrounded(layer.base_layer)
         (down,) = (value for key, value in parts.items() if key.startswith(f"{name}.lora_A."))
         (up,) = (value for key, value in parts.items() if key.startswith(f"{name}.lora_B."))
         (factor,) = layer.scaling.values()
@@ -164,12 +183,8 @@ def kept_names(module: nn.Module) -> set[str]:
     if not any(ADAPTER in name for name in names):
         return set(names)
     frozen = {name for name, each in module.named_parameters() if not each.requires_grad}
-    # What describes quantised weights is named behind them.
-    return {
-        name
-        for name in names
-        if name not in frozen and not any(name.startswith(f"{each}.") for each in frozen)
-    }
+    # What bitsandbytes says of rounded weights stands beside them, or behind their names.
+    return {name for name in names if name not in frozen and ADAPTED not in name}
 
 
 def load_kept_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:

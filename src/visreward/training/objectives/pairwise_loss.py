@@ -5,7 +5,8 @@ Shape letters: M images of all rows, P pairs, O outputs of a head.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from visreward.losses.likelihood_displacement import likelihood_displacement_los
 from visreward.losses.pair_softmax import pair_softmax_loss
 from visreward.losses.plackett_luce import plackett_luce_loss
 from visreward.losses.pointwise import pointwise_loss
-from visreward.losses.uncertainty import uncertainty_loss
+from visreward.losses.uncertainty import sampled_uncertainty_loss, uncertainty_loss
 from visreward.losses.vote_shares import vote_share_loss, vote_share_uncertainty_loss
 from visreward.training.data.pairs import ordered_pairs, pair_votes, ranked_groups, tied_pairs
 from visreward.training.options.objective_config import PairwiseConfig
@@ -68,14 +69,7 @@ class PairwiseLoss:
             return logits.sum() * 0
         chosen, rejected = _sides(logits, pairs)
         if config.loss == "uncertainty":
-            return uncertainty_loss(
-                mu_chosen=chosen[:, 0],
-                log_sigma_chosen=chosen[:, 1],
-                mu_rejected=rejected[:, 0],
-                log_sigma_rejected=rejected[:, 1],
-                fidelity=config.fidelity,
-                margin=config.margin,
-            )
+            return self._of_gaussians(chosen, rejected)
         score_chosen, score_rejected = chosen[:, 0], rejected[:, 0]
         if config.loss == "bradley-terry-ties":
             is_tie = torch.arange(len(pairs), device=logits.device) >= len(pairs) - num_ties
@@ -92,6 +86,25 @@ class PairwiseLoss:
             )
         return bradley_terry_loss(
             score_chosen=score_chosen, score_rejected=score_rejected, margin=config.margin
+        )
+
+    def _of_gaussians(self, chosen: Tensor, rejected: Tensor) -> Tensor:
+        """Return the uncertainty loss of (P, 2) mu and log sigma, exact or from samples."""
+        config = self.config
+        loss: Callable[..., Tensor] = uncertainty_loss
+        if config.num_samples is not None:
+            # A step begins with a seed of its own, so that a resumed run draws the same.
+            generator = torch.Generator(chosen.device).manual_seed(int(torch.randint(1 << 62, ())))
+            loss = partial(
+                sampled_uncertainty_loss, generator=generator, num_samples=config.num_samples
+            )
+        return loss(
+            mu_chosen=chosen[:, 0],
+            log_sigma_chosen=chosen[:, 1],
+            mu_rejected=rejected[:, 0],
+            log_sigma_rejected=rejected[:, 1],
+            fidelity=config.fidelity,
+            margin=config.margin,
         )
 
     def _of_votes(self, logits: Tensor, pairs: Tensor, votes: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from pydantic import Field, PositiveFloat, ValidationInfo, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
 from visreward.core.strict import Strict
 from visreward.core.types import Fidelity
@@ -75,6 +75,8 @@ class PairwiseConfig(FrozenPartsConfig):
             `both-directions` lets each beat the other (EditReward's tie disentanglement).
             `bradley-terry-ties` does neither.
         fidelity: Which form of `uncertainty` and `pair-softmax`.
+        num_samples: Of z for each pair of `uncertainty` by ranks, as the release has it (1,000);
+            None takes no samples: its expectation is integrated, without noise.
         margin: Gap in score units, of `uncertainty` and `bradley-terry` by ranks.
         tau: How much the rejected image counts in `likelihood-displacement`.
         offset: The rating that becomes a score of 0 in `pointwise`; 4.5 in EditReward's release.
@@ -105,6 +107,7 @@ class PairwiseConfig(FrozenPartsConfig):
     labels: Literal["ranks", "votes"] = "ranks"
     ties: Ties = "drop"
     fidelity: Fidelity = "paper"
+    num_samples: PositiveInt | None = None
     margin: float = 0.0
     tau: PositiveFloat = 0.5
     offset: float = 0.0
@@ -134,6 +137,15 @@ class PairwiseConfig(FrozenPartsConfig):
         if ties == "both-directions" and info.data.get("loss") == "pointwise":
             raise ValueError("loss=pointwise compares no images. Leave it out")
         return ties
+
+    @field_validator("num_samples")
+    @classmethod
+    def _check_samples(cls, num_samples: int | None, info: ValidationInfo) -> int | None:
+        """Stop where nothing would be sampled."""
+        loss, labels = info.data.get("loss"), info.data.get("labels")
+        if num_samples is not None and (loss != "uncertainty" or labels == "votes"):
+            raise ValueError("only loss=uncertainty with labels=ranks is sampled. Leave it out")
+        return num_samples
 
     @field_validator("margin")
     @classmethod

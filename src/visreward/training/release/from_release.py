@@ -17,6 +17,7 @@ from visreward.training.release.release_model import (
     freeze_section,
     heads_section,
     lora_section,
+    parallel_section,
     read_pooling,
 )
 from visreward.training.release.release_options import IGNORED, ONLY, TRANSLATED
@@ -84,6 +85,7 @@ def translate_release(file: Path, *, num_processes: int = 8) -> Translation:
         "freeze": freeze_section(given),
         "optim": _optim(given, num_processes),
         **lora_section(given),
+        **parallel_section(given),
         **_run(given, name, found),
     }
     if given.values.get("freeze_vision_tower") and given.take("trainable_visual_layers", -1) < 0:
@@ -91,6 +93,8 @@ def translate_release(file: Path, *, num_processes: int = 8) -> Translation:
             "freeze.vision: the release trains the layers all the same, unless "
             "trainable_visual_layers is 0; here they are frozen."
         )
+    if found.recipe["objective"]["loss"] == "uncertainty":
+        found.notes.append("objective.num_samples: the release draws 1000 a pair; here exact.")
     found.notes += [f"{key}: {IGNORED[key]}." for key in sorted(given.values.keys() & IGNORED)]
     left = sorted(given.values.keys() - given.taken - IGNORED.keys() - ONLY.keys())
     assert not left, f"not translated: {left}"

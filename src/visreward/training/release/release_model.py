@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from visreward.core.errors import UsageError
@@ -151,3 +152,17 @@ def lora_section(given: Given) -> dict[str, Any]:  # YAML values
     if bits:
         lora["base_weights"] = bits[0]
     return {"lora": lora}
+
+
+def parallel_section(given: Given) -> dict[str, Any]:  # YAML values
+    """Return `parallel` in a mapping, or none of it where the release gives no ZeRO.
+
+    A file of DeepSpeed is not read: the stage is the 3 in its name, such as `zero3.json`, or 2.
+    Rounded base weights are not shared out.
+    """
+    file = given.take("deepspeed", None)
+    is_rounded = given.take("load_in_4bit", False) or given.take("load_in_8bit", False)
+    if not file or is_rounded:
+        return {}
+    stage = 3 if "3" in Path(str(file)).stem else 2
+    return {"parallel": {"strategy": "deepspeed", "zero_stage": stage}}

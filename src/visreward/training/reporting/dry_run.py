@@ -17,7 +17,7 @@ from visreward.training.data.batches import Batch, Row
 from visreward.training.data.feeds import Feed
 from visreward.training.data.pixels import pixel_reader
 from visreward.training.data.reading import read_splits
-from visreward.training.distributed.processes import with_precision
+from visreward.training.distributed.processes import check_shares, with_precision
 from visreward.training.modeling.fitting_parts import check_parts, wanted_rows
 from visreward.training.modeling.trained_model import trained_model
 from visreward.training.optim import count_parameters
@@ -36,8 +36,13 @@ NUM_SAMPLED: Final = 64
 _SHOWN_ROWS: Final = 4
 
 
-def dry_run(config: TrainConfig, *, console: Console) -> None:
+def dry_run(config: TrainConfig, *, console: Console, num_processes: int = 1) -> None:
     """Print what a run would train, need and see. No step is taken and no file is written.
+
+    Args:
+        config: The run.
+        console: Where it is printed.
+        num_processes: How many would take part.
 
     Raises:
         UsageError: as `train` does.
@@ -45,6 +50,7 @@ def dry_run(config: TrainConfig, *, console: Console) -> None:
     """
     config = with_precision(config)
     check_parts(config)
+    check_shares(config, num_processes)
     splits = read_splits(config.data, wanted=wanted_rows(config.objective))
     model = trained_model(config, (prompt for row in splits.train for prompt in row.prompts))
     feed = Feed(
@@ -64,7 +70,8 @@ def dry_run(config: TrainConfig, *, console: Console) -> None:
         chosen = np.linspace(0, len(feed.rows) - 1, min(NUM_SAMPLED, len(feed.rows)))
         counts = count_tokens(model, feed.batch_of([int(row) for row in chosen]))
     console.print(_steps(config, feed, len(splits.validation), counts))
-    console.print(_memory(estimate_memory(model, config, batch)))
+    estimate = estimate_memory(model, config, batch, num_processes=num_processes)
+    console.print(_memory(estimate, config.parallel.strategy, num_processes))
     console.print(_first_batch(batch))
 
 
@@ -112,10 +119,12 @@ def _steps(
     return table
 
 
-def _memory(estimate: MemoryEstimate) -> Table:
-    table = _table("Memory of a process, roughly")
+def _memory(estimate: MemoryEstimate, strategy: str, num_processes: int) -> Table:
+    among = f" of {num_processes} with {strategy}" if num_processes > 1 else ""
+    table = _table(f"Memory of a process{among}, roughly")
     how = {
         "weights": "as they are kept",
+        "gathered": "whole weights, which come together while layers compute",
         "gradients": "one number for each that is trained",
         "optimizer": "two moments of AdamW for each",
         "activations": "what each layer keeps of each token for the backward pass",
@@ -123,6 +132,8 @@ def _memory(estimate: MemoryEstimate) -> Table:
     }
     for name, explanation in how.items():
         num_bytes = getattr(estimate, name)
+        if name == "gathered" and num_bytes == 0:
+            continue
         size = f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
         table.add_row(name, size, explanation)
     return table

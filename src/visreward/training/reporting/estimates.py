@@ -5,6 +5,7 @@ Shape letters: h width, i inner width of a layer.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,9 +18,14 @@ from visreward.training.config import Checkpointing, TrainConfig
 from visreward.training.data.batches import Batch
 from visreward.training.data.pairs import ordered_pairs
 from visreward.training.data.questions import questions_of
+from visreward.training.distributed.parallel import shared_layers
+from visreward.training.modeling.lora import ADAPTED
+from visreward.training.modeling.quantised import BYTES
 from visreward.training.objectives.pairwise import row_sequences
 
 _ADAM_MOMENTS: Final = 2
+_LIVE: Final = 1_000_000_000  # stage3_max_live_parameters, as DeepSpeed 0.19 has it
+_SHARES_WEIGHTS: Final = 3  # stage of ZeRO
 _HALF: Final = 2  # bytes of a number in bfloat16
 _FULL: Final = 4
 _KEPT: Final = {"none": (8, 3), "selective": (5, 2), "full": (1, 0)}
@@ -46,13 +52,16 @@ class MemoryEstimate:
     """Memory of one process at one step, in bytes.
 
     Attributes:
-        weights: All of them, as they are kept.
-        gradients: Of the trained ones.
-        optimizer: Two moments of AdamW for each trained number.
+        weights: What the process keeps of them, as they are kept.
+        gathered: Whole weights, which come together while layers compute with them.
+        gradients: Of the trained ones, as far as the process keeps them.
+        optimizer: Two moments of AdamW for each trained number, likewise; with DeepSpeed another
+            copy of the number too.
         activations: What the layers keep for the backward pass, see `activation_bytes`.
     """
 
     weights: int
+    gathered: int
     gradients: int
     optimizer: int
     activations: int
@@ -60,7 +69,8 @@ class MemoryEstimate:
     @property
     def total(self) -> int:
         """Return the sum."""
-        return self.weights + self.gradients + self.optimizer + self.activations
+        kept = self.weights + self.gathered + self.gradients + self.optimizer
+        return kept + self.activations
 
 
 def count_tokens(model: VLMReward, batch: Batch) -> TokenCounts:
@@ -78,33 +88,65 @@ def count_tokens(model: VLMReward, batch: Batch) -> TokenCounts:
 
 
 def estimate_memory(
-    model: CLIPRewardModel | VLMReward, config: TrainConfig, batch: Batch
+    model: CLIPRewardModel | VLMReward,
+    config: TrainConfig,
+    batch: Batch,
+    *,
+    num_processes: int = 1,
 ) -> MemoryEstimate:
     """Return how much memory a process needs, roughly.
 
-    Gradients and moments are of the dtype of the weights. Of sharded training, this is before
-    sharding.
+    Gradients and moments are of the dtype of the weights.
 
     Args:
-        model: With its frozen parts.
+        model: With its frozen parts; not on its device yet, where 8 and 4 bits are rounded.
         config: The run.
-        batch: One of its batches.
+        batch: One of its batches, of all processes together.
+        num_processes: How many take part; `parallel.strategy` says what they share out.
     """
-    weights = trained = 0
-    for parameter in model.parameters():
-        num_bytes = parameter.numel() * parameter.element_size()
-        weights += num_bytes
-        trained += num_bytes * parameter.requires_grad
-    part = batch.split(config.optim.accumulation)[0]
+    sizes = _sizes(model, config)
+    weights = sum(sizes.values())
+    trained = sum(size for parameter, size in sizes.items() if parameter.requires_grad)
+    strategy = config.parallel.strategy if num_processes > 1 else "ddp"
+    shares_weights = strategy == "fsdp2" or config.parallel.zero_stage == _SHARES_WEIGHTS
+    parts = {
+        "weights": num_processes if strategy != "ddp" and shares_weights else 1,
+        "rest": num_processes if strategy != "ddp" else 1,
+    }
+    kept = weights // parts["weights"]
+    part = batch.split(config.optim.accumulation * num_processes)[0]
     width = _HALF if config.precision == "bfloat16" else _FULL
     return MemoryEstimate(
-        weights=weights,
-        gradients=trained,
-        optimizer=_ADAM_MOMENTS * trained,
+        weights=kept,
+        gathered=min(weights, _gathered(model, sizes, strategy)) if kept < weights else 0,
+        gradients=trained // parts["rest"],
+        optimizer=(_ADAM_MOMENTS + (strategy == "deepspeed")) * trained // parts["rest"],
         activations=activation_bytes(
             model, part, num_bytes=width, checkpointing=config.checkpointing
         ),
     )
+
+
+def _sizes(model: nn.Module, config: TrainConfig) -> dict[nn.Parameter, int]:
+    """Return how many bytes each parameter takes, rounded ones as they will be."""
+    bits = None if config.lora is None else BYTES.get(config.lora.base_weights)
+    found = {}
+    for name, parameter in model.named_parameters():
+        is_rounded = bits is not None and name.endswith(f"{ADAPTED}weight")
+        width = bits if bits is not None and is_rounded else parameter.element_size()
+        found[parameter] = round(parameter.numel() * width)
+    return found
+
+
+def _gathered(model: nn.Module, sizes: Mapping[nn.Parameter, int], strategy: str) -> int:
+    """Return how many bytes of weights come together at once, where they are shared out.
+
+    FSDP2 holds one layer, and what belongs to no layer; DeepSpeed as many numbers as it may.
+    """
+    if strategy == "deepspeed":
+        return _LIVE * _FULL
+    layers = [sum(sizes[each] for each in layer.parameters()) for layer in shared_layers(model)]
+    return sum(sizes.values()) - sum(layers) + max(layers, default=0)
 
 
 def activation_bytes(
