@@ -210,7 +210,7 @@ def test_soak_reads_the_memory_of_every_process(measure: Measure) -> None:
     results = measure(serving_soak.main, f"{TINY} --minutes 0.1 --warm-seconds 2")
 
     assert results["is_whole"]
-    assert set(results["slopes_mib_per_hour"]) == {"http", "decoder", "model"}
+    assert set(results["slopes_mib_per_hour"]) == {"http", "decoder", "model", "pictures"}
     pictures = results["memory_mib"].pop("pictures")
     assert all(first > 0 for first, _, _ in results["memory_mib"].values())
     assert min(pictures) >= 0
