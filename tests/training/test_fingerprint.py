@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +13,9 @@ import pytest
 from rich.console import Console
 
 from visreward.core.errors import UsageError
+from visreward.core.source_commit import git_commit
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.training.checkpoints.fingerprint import (
-    git_commit,
     rows_fingerprint,
     weights_fingerprints,
 )
@@ -66,18 +65,6 @@ def test_rows_fingerprint_is_the_same_where_the_data_set_is_moved() -> None:
         sources=(Path("/elsewhere/s.png"),),
     )
     assert rows_fingerprint([moved], Path("/elsewhere")) == rows_fingerprint([ROW], Path("data"))
-
-
-def test_git_commit_is_the_one_of_the_source(project_dir: Path) -> None:
-    asked = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=project_dir, capture_output=True, text=True, check=False
-    )
-    if asked.returncode != 0:
-        assert git_commit() is None
-        return
-    found = git_commit()
-    assert found is not None
-    assert found.removesuffix("-dirty") == asked.stdout.strip()
 
 
 def test_run_on_changed_rows_is_refused_by_split(

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visreward.core.errors import DataError
+from visreward.core.source_commit import git_commit
 from visreward.data.base import Problem
 from visreward.evaluation.benchmarks.records import CandidateResult, GroupResult, PairVerdict
 from visreward.evaluation.benchmarks.result_files import (
@@ -58,6 +59,7 @@ def test_result_has_the_sections_of_the_harness() -> None:
     assert document["config"]["model"] == document["model_name"] == "ict-hp-mini"
     assert document["config"]["model_args"] == "revision=abc"
     assert document["transformers_version"][0].isdigit()
+    assert document["git_hash"] == git_commit()
 
 
 def test_result_round_trip_through_json_text_is_equal() -> None:

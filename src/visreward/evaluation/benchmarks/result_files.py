@@ -2,9 +2,9 @@
 
 `results.json` has the sections of lm-evaluation-harness 0.4, each by benchmark: `results`,
 `group_subtasks`, `configs`, `versions`, `n-shot`, `n-samples`, `higher_is_better`, and beside them
-`model_name`, `date`, `transformers_version` and `config` of the latest run. Ours are `metrics`
-(unit, number of answers and note of each number), `problems` and `published`. A file holds all
-benchmarks that a model was run on.
+`model_name`, `date`, `git_hash`, `transformers_version` and `config` of the latest run. Ours are
+`metrics` (unit, number of answers and note of each number), `problems` and `published`. A file
+holds all benchmarks that a model was run on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from visreward import __version__
 from visreward.core.errors import DataError
+from visreward.core.source_commit import git_commit
 from visreward.core.whole_files import whole_file
 from visreward.data.base import Problem
 from visreward.evaluation.benchmarks.records import CandidateResult, GroupResult, PairVerdict
@@ -108,6 +109,7 @@ def result_to_json(result: BenchResult) -> dict[str, Any]:  # JSON values
             **result.config,
         },
         "date": result.date,
+        "git_hash": git_commit(),
         "visreward_version": __version__,
         "transformers_version": version("transformers"),
     }

@@ -1,10 +1,8 @@
-"""What a run was made from: which rows, which weights, and which state of the code."""
+"""What a run was made from: which rows, and which weights."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-import visreward
 from visreward.core.errors import UsageError
 from visreward.training.data.batches import Row, name_below
 from visreward.training.data.frozen import tensors_digest
@@ -21,7 +18,6 @@ from visreward.training.data.row_sources import JoinedRows, RowSource, TableRows
 from visreward.training.data.rows import Rows
 from visreward.training.modeling.lora import kept_names
 
-TIME_LIMIT_S = 10.0
 ROWS_PER_CHUNK = 65_536
 
 
@@ -130,33 +126,3 @@ def require_same_weights(known: Mapping[str, str], now: Mapping[str, str], *, ru
             "began, and its checkpoints do not hold them. Bring these weights back, or give "
             "another output=FOLDER."
         )
-
-
-def git_commit() -> str | None:
-    """Return the commit of the package's source, with `-dirty` where files differ from it.
-
-    None where the package lies in no git work tree of its own, as an installed one does.
-    """
-    git = shutil.which("git")
-    source = Path(visreward.__file__)
-    if git is None or _git(git, source, "ls-files", "--error-unmatch", source.name) is None:
-        return None
-    commit = _git(git, source, "rev-parse", "HEAD")
-    changes = _git(git, source, "status", "--porcelain", "--untracked-files=no", ".")
-    return f"{commit}-dirty" if commit and changes else commit
-
-
-def _git(program: str, source: Path, *arguments: str) -> str | None:
-    """Return what git says in a file's folder, or None where it fails."""
-    try:
-        done = subprocess.run(  # noqa: S603  fixed words, no shell
-            [program, *arguments],
-            cwd=source.parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=TIME_LIMIT_S,
-        )
-    except (subprocess.SubprocessError, OSError):
-        return None
-    return done.stdout.strip()

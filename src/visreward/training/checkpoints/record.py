@@ -14,12 +14,9 @@ import yaml
 
 from visreward import __version__
 from visreward.core.errors import UsageError
+from visreward.core.source_commit import git_commit
 from visreward.training.checkpoints.checkpoint import find_checkpoints
-from visreward.training.checkpoints.fingerprint import (
-    git_commit,
-    require_same_rows,
-    require_same_weights,
-)
+from visreward.training.checkpoints.fingerprint import require_same_rows, require_same_weights
 from visreward.training.checkpoints.storage import write_text
 from visreward.training.config import TrainConfig
 
