@@ -2,8 +2,9 @@
 
 First as many clients as it likes, for its peak; then requests at five times that rate, whatever it
 answers. It should go on at its peak, refuse the rest at once with 429, hold its memory, and answer
-every request once: ids are followed through the answers and the log. The load comes from the same
-machine, and what it takes there the server lacks; `cores` says how much that is.
+every request once: ids are followed through the answers and the log. All images differ; the cache
+of their features is small here, so that it is full before memory is read. The load comes from the
+same machine, and what it takes there the server lacks; `cores` says how much that is.
 
 Run: python benchmarks/serving_overload.py [--model NAME] [--seconds S] [--output FILE.json]
 """
@@ -140,9 +141,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--peak-seconds", type=float, default=20.0)
     parser.add_argument("--seconds", type=float, default=60.0, help="of overload")
     parser.add_argument("--max-queue-items", type=int, default=256)
+    parser.add_argument("--cache-mib", type=int, default=64, help="of the model's process")
     parser.add_argument("--output", help="JSON file to write")
     options = parser.parse_args(arguments)
     more = ["--max-queue-items", str(options.max_queue_items)]
+    more += ["--cache-mib", str(options.cache_mib)]
     with running_server([options.model], more, threads=options.threads) as server:
         plan = Plan.of(options, server)
         peak(server, options, plan, "warm")
