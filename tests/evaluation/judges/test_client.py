@@ -107,13 +107,12 @@ def test_retry_after_in_seconds_is_waited_out(
 def test_retry_after_holds_back_all_requests(
     server: JudgeServer, score_judge: LoadJudge, samples: MakeSamples
 ) -> None:
-    times: dict[str, list[float]] = {}
+    times: list[float] = []
     judge = score_judge(endpoint={"concurrency": 2})
 
     def answers(ask: Ask) -> Reply:
-        name = f"prompt {ask.text.split('prompt ')[1][0]}"
-        times.setdefault(name, []).append(time.monotonic())
-        if name == "prompt 0" and ask.num == 1:
+        times.append(time.monotonic())
+        if ask.total == 1:
             return server.Reply(status=429, headers={"Retry-After": "0.5"})
         # The other slot becomes free only once the judge knows that it is to wait.
         while not judge.counts.num_retries:
@@ -122,9 +121,10 @@ def test_retry_after_holds_back_all_requests(
 
     server.answers = answers
     assert all(item.score for item in judge.run(samples(4)))
-    refused_at = times["prompt 0"][0]
-    assert times["prompt 0"][1] - refused_at >= 0.5
-    assert min(times["prompt 2"] + times["prompt 3"]) - refused_at >= 0.5
+    # The second request was under way already, or came before the first one's answer.
+    refused_at, _, *later = times
+    assert len(later) == 3
+    assert min(later) - refused_at >= 0.5
 
 
 def test_retry_after_as_a_far_date_fails_the_item_without_waiting(
