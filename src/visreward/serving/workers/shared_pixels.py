@@ -10,7 +10,7 @@ from typing import NoReturn
 class SharedPixels:
     """An open file in memory without a name; the last process that closes it frees the memory.
 
-    It is closed with the object. A process that has it can read it and no other one.
+    It is closed with the object. No process can open it that was not given it.
 
     Attributes:
         descriptor: Of the file, in this process.
