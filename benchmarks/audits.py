@@ -1,6 +1,6 @@
 """What the audit says of the models that ship, side by side.
 
-Run: python benchmarks/audits.py [--num 200] [--model NAME ...] [--output FILE.json]
+Run: python benchmarks/audits.py [--num 96] [--model NAME ...] [--output FILE.json]
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Audit, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", nargs="+", default=MODELS)
-    parser.add_argument("--num", type=int, default=200, help="prompts of each audit")
+    parser.add_argument("--num", type=int, default=96, help="prompts of each audit")
     parser.add_argument("--seed", type=int, default=2024)
     parser.add_argument("--output", help="JSON file to write")
     options = parser.parse_args(arguments)
