@@ -7,7 +7,7 @@ results and samples. Each measurement is a process of its own. Seconds are CPU s
 
 Run: python benchmarks/bench_overhead.py [--groups 200] [--output FILE.json]. Both sides are
 measured at that number of groups and at four times as many: `--groups 2500` ends at 10,000 groups,
-some 20 minutes on one core.
+some ten minutes on one core.
 """
 
 from __future__ import annotations
