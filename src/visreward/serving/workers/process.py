@@ -13,6 +13,10 @@ from visreward.serving.workers.frames import Channel
 
 API_KEY_VARIABLE: Final = "VISREWARD_API_KEY"
 
+_SPINNING: Final = {"GOMP_SPINCOUNT": "1000"}
+"""Threads of torch that wait for the next operation spin for less than 0.1 ms and then sleep. By
+themselves they spin for milliseconds, a fifth of the cores, which decoders and the server lack."""
+
 
 class WorkerProcess:
     """A running child; made by `start`.
@@ -39,7 +43,7 @@ class WorkerProcess:
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            environment = {
+            environment = _SPINNING | {
                 name: value for name, value in os.environ.items() if name != API_KEY_VARIABLE
             }
             process = await asyncio.create_subprocess_exec(
