@@ -79,7 +79,17 @@ def make_certificate(folder: Path, names: str) -> Path:
     if binary is None:
         pytest.skip("openssl is not installed")
     path = folder / "server.pem"
-    options = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2".split()
+    options = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
     extensions = (f"subjectAltName={names}", "keyUsage=critical,digitalSignature,keyCertSign")
     command = [binary, *options, "-subj", "/CN=test", "-out", str(path)]
     command += ["-keyout", str(path.with_suffix(".key"))]
