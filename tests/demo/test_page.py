@@ -202,6 +202,52 @@ def test_keyboard_alone_is_enough_to_score_an_example(visitor: Visitor) -> None:
     assert visitor.result.get_attribute("aria-live") == "polite"
 
 
+NAMELESS = """() => [...document.querySelectorAll(
+  'button, input:not([type=hidden]), textarea, summary, [role=tab], fieldset, img, [tabindex="0"]')]
+  .filter(part => part.checkVisibility() && !part.closest('[aria-hidden=true]'))
+  .filter(part => part.tagName === 'IMG' ? !part.hasAttribute('alt')
+    : !(part.ariaLabel || part.innerText || part.placeholder || part.title
+        || part.labels?.[0]?.innerText || part.querySelector('img[alt]')?.alt || '').trim())
+  .map(part => part.outerHTML.slice(0, 120))"""
+
+
+def test_screen_reader_has_a_name_for_every_control_and_no_name_twice(visitor: Visitor) -> None:
+    page = visitor.page
+    for tab, press in (
+        ("Score", "wrong colour"),
+        ("Compare", "Try it with six example images"),
+        ("Edit", "Try it with six example edits"),
+        ("Models", None),
+    ):
+        visitor.open(tab)
+        if press is not None:
+            visitor.press(press)
+            visitor.result.locator(".card").first.wait_for()
+            assert page.get_by_role("group", name="Reward model").count() == 1
+        assert page.evaluate(NAMELESS) == []
+        # The tree that a screen reader reads: no key of a dictionary, no empty definition.
+        page.wait_for_timeout(300)
+        tree = page.locator("body").aria_snapshot()
+        assert "common." not in tree
+        assert "- definition\n" not in tree
+        names = page.get_by_role("button").evaluate_all(
+            "all => all.filter(one => one.checkVisibility())"
+            ".map(one => one.ariaLabel || one.innerText.trim())"
+        )
+        assert sorted(names) == sorted(set(names))
+    visitor.open("Score")
+    assert page.get_by_role("button", name="wrong colour", exact=True).count() == 1
+
+
+def test_tabs_are_changed_by_keyboard_alone(visitor: Visitor) -> None:
+    page = visitor.page
+    page.get_by_role("tab", name="Score", exact=True).focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.get_by_role("tab", name="Compare", selected=True).wait_for()
+    page.get_by_role("button", name="Rank these images").wait_for()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_phone_shows_every_tab_without_overflow(browser: Browser, demo: Demo, scheme: Any) -> None:
     visitor = Visitor(

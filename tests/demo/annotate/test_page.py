@@ -123,6 +123,14 @@ def test_page_fields_are_filled_by_digits_in_order(
         serving("--input", groups, "--store", store, "--kind", kind.value) as address,
         opened(browser, address, "ana", width=390) as page,
     ):
+        # What a screen reader calls the fields, and which end of the scale is the good one.
+        legends = page.locator(".va-field").evaluate_all("all => all.map(f => f.innerText)")
+        best = "1 is best" if kind is Kind.RANK else "4 is best"
+        assert all(f"({best})" in each for each in legends)
+        for number in "ABC":
+            group = page.get_by_role("group", name=f"({best}) of image {number}")
+            assert group.count() == len(kind.columns)
+            assert group.first.get_by_role("radio", name="1").count() == 1
         # Nothing is wider than a phone.
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         for key in keys[:-1]:
