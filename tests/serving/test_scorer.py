@@ -152,7 +152,7 @@ def test_stages_of_a_vlm_count_vision_and_language() -> None:
 def test_cache_holds_what_it_may(cache_bytes: int | None, hits: int) -> None:
     scorer = Scorer(load_model("hpsv3-mini"), cache_bytes=cache_bytes)
     for prompt in ("a ball", "a cube"):
-        items = [{"prompt": prompt, "image": 0, "sources": []}]
+        items: list[dict[str, Any]] = [{"prompt": prompt, "image": 0, "sources": []}]
         scorer.answer(opened(scorer, [Shown(9, 64, 64)], items))
     assert vision_cache_counts(scorer.model)[0] == hits
 
