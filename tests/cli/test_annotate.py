@@ -77,10 +77,10 @@ def test_annotate_settings_that_cannot_work_are_refused(
 
 def test_annotate_other_input_for_a_store_is_refused(store: Path, groups: Path) -> None:
     require_same(store, groups, StudySettings(answers_each=2), gold=None)
-    with pytest.raises(UsageError, match="other questions or settings"):
+    with pytest.raises(UsageError, match=r"made with kind pair instead of rank\. Give"):
         require_same(store, groups, StudySettings(kind=Kind.RANK, answers_each=2), gold=None)
     groups.write_text(groups.read_text().replace("p1", "p9"))
-    with pytest.raises(UsageError, match="other questions or settings"):
+    with pytest.raises(UsageError, match="made with other questions"):
         require_same(store, groups, StudySettings(answers_each=2), gold=None)
 
 

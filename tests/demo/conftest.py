@@ -72,3 +72,48 @@ def start_demo(
 def demo(start_demo: Callable[..., object]) -> Iterator[Demo]:
     with start_demo(*MODELS) as running:  # type: ignore[attr-defined]
         yield running
+
+
+LOW_CONTRAST = """() => {
+  const rgb = text => text.match(/[\\d.]+/g).map(Number);
+  const luminance = colour => colour.slice(0, 3)
+    .map(part => part / 255)
+    .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, part, place) => sum + part * [0.2126, 0.7152, 0.0722][place], 0);
+  const behind = box => {
+    for (; box; box = box.parentElement) {
+      const colour = rgb(getComputedStyle(box).backgroundColor);
+      if (colour.length < 4 || colour[3] > 0.5) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  for (const box of document.querySelectorAll('.gradio-container *')) {
+    const own = [...box.childNodes].some(node => node.nodeType === 3 && node.data.trim());
+    if (!own || !box.checkVisibility() || box.matches('style, script, :disabled')) continue;
+    if (box.offsetWidth <= 1) continue;  // for screen readers only
+    const [one, other] = [rgb(getComputedStyle(box).color), behind(box)].map(luminance);
+    const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    if (ratio < 4.5) found.push(`${box.innerText.slice(0, 40)}: ${ratio.toFixed(2)}`);
+  }
+  return found;
+}"""
+NAMELESS = """() => [...document.querySelectorAll(
+  'button, input:not([type=hidden]), textarea, summary, [role=tab], fieldset, img, [tabindex="0"]')]
+  .filter(part => part.checkVisibility() && !part.closest('[aria-hidden=true]'))
+  .filter(part => part.tagName === 'IMG' ? !part.hasAttribute('alt')
+    : !(part.ariaLabel || part.innerText || part.placeholder || part.title
+        || part.labels?.[0]?.innerText || part.querySelector('img[alt]')?.alt || '').trim())
+  .map(part => part.outerHTML.slice(0, 120))"""
+
+
+@pytest.fixture(scope="session")
+def low_contrast() -> str:
+    """Return a script that lists words whose contrast is below 4.5."""
+    return LOW_CONTRAST
+
+
+@pytest.fixture(scope="session")
+def nameless() -> str:
+    """Return a script that lists controls and pictures without a name."""
+    return NAMELESS

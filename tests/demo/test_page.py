@@ -202,8 +202,49 @@ def test_keyboard_alone_is_enough_to_score_an_example(visitor: Visitor) -> None:
     assert visitor.result.get_attribute("aria-live") == "polite"
 
 
+def test_screen_reader_has_a_name_for_every_control_and_no_name_twice(
+    visitor: Visitor, nameless: str
+) -> None:
+    page = visitor.page
+    for tab, press in (
+        ("Score", "wrong colour"),
+        ("Compare", "Try it with six example images"),
+        ("Edit", "Try it with six example edits"),
+        ("Models", None),
+    ):
+        visitor.open(tab)
+        if press is not None:
+            visitor.press(press)
+            visitor.result.locator(".card").first.wait_for()
+            assert page.get_by_role("group", name="Reward model").count() == 1
+        assert page.evaluate(nameless) == []
+        # The tree that a screen reader reads: no key of a dictionary, no empty definition.
+        page.wait_for_timeout(300)
+        tree = page.locator("body").aria_snapshot()
+        assert "common." not in tree
+        assert "- definition\n" not in tree
+        names = page.get_by_role("button").evaluate_all(
+            "all => all.filter(one => one.checkVisibility())"
+            ".map(one => one.ariaLabel || one.innerText.trim())"
+        )
+        assert sorted(names) == sorted(set(names))
+    visitor.open("Score")
+    assert page.get_by_role("button", name="wrong colour", exact=True).count() == 1
+
+
+def test_tabs_are_changed_by_keyboard_alone(visitor: Visitor) -> None:
+    page = visitor.page
+    page.get_by_role("tab", name="Score", exact=True).focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.get_by_role("tab", name="Compare", selected=True).wait_for()
+    page.get_by_role("button", name="Rank these images").wait_for()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_phone_shows_every_tab_without_overflow(browser: Browser, demo: Demo, scheme: Any) -> None:
+def test_phone_shows_every_tab_without_overflow(
+    browser: Browser, demo: Demo, scheme: Any, low_contrast: str
+) -> None:
     visitor = Visitor(
         browser, demo, viewport={"width": 390, "height": 844}, color_scheme=scheme, has_touch=True
     )
@@ -223,34 +264,9 @@ def test_phone_shows_every_tab_without_overflow(browser: Browser, demo: Demo, sc
             "box.getBoundingClientRect().right > innerWidth + 1).length"
         )
         assert beyond == 0
-        assert visitor.page.evaluate(LOW_CONTRAST) == []
+        assert visitor.page.evaluate(low_contrast) == []
     assert visitor.complaints == []
     visitor.context.close()
-
-
-LOW_CONTRAST = """() => {
-  const rgb = text => text.match(/[\\d.]+/g).map(Number);
-  const luminance = colour => colour.slice(0, 3)
-    .map(part => part / 255)
-    .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, part, place) => sum + part * [0.2126, 0.7152, 0.0722][place], 0);
-  const behind = box => {
-    for (; box; box = box.parentElement) {
-      const colour = rgb(getComputedStyle(box).backgroundColor);
-      if (colour.length < 4 || colour[3] > 0.5) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const found = [];
-  for (const box of document.querySelectorAll('.gradio-container *')) {
-    const own = [...box.childNodes].some(node => node.nodeType === 3 && node.data.trim());
-    if (!own || !box.checkVisibility() || box.matches('style, script, :disabled')) continue;
-    const [one, other] = [rgb(getComputedStyle(box).color), behind(box)].map(luminance);
-    const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
-    if (ratio < 4.5) found.push(`${box.innerText.slice(0, 40)}: ${ratio.toFixed(2)}`);
-  }
-  return found;
-}"""
 
 
 def test_too_many_images_are_refused_with_their_number(visitor: Visitor, tmp_path: Path) -> None:

@@ -92,6 +92,24 @@ def test_container_is_not_root_and_its_check_asks_for_ready_without_a_shell(
     assert done.returncode != 0
 
 
+def test_container_every_stage_has_one_base_of_a_named_release(
+    instructions: list[tuple[str, str]],
+) -> None:
+    (base,) = [
+        argument for name, argument in instructions if name == "ARG" and argument.startswith("BASE")
+    ]
+    assert re.fullmatch(r"BASE=docker\.io/library/python:3\.\d+-slim-[a-z]+", base)
+    assert {argument.split()[0] for name, argument in instructions if name == "FROM"} == {"${BASE}"}
+
+
+def test_container_docs_build_in_the_format_that_keeps_the_health_check(project_dir: Path) -> None:
+    # An OCI image has none, and podman makes one unless it is told otherwise.
+    for path in ("docs/deploy.md", "deploy/Containerfile"):
+        builds = re.findall(r"podman build.*", (project_dir / path).read_text())
+        assert builds
+        assert all("--format docker" in line for line in builds)
+
+
 def test_container_extras_are_those_of_the_project(
     instructions: list[tuple[str, str]], project_dir: Path
 ) -> None:

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from visreward.core.errors import UsageError
-from visreward.serving.settings import ModelSetup, ServerSettings, is_loopback
+from visreward.serving.settings import Limits, ModelSetup, ServerSettings, is_loopback
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Server
@@ -43,6 +43,14 @@ def test_settings_short_key_is_refused_and_a_key_is_not_shown() -> None:
     with pytest.raises(UsageError, match="15 characters"):
         ServerSettings(models=MODELS, api_key="k" * 15)
     assert "kkkk" not in repr(ServerSettings(models=MODELS, api_key="k" * 16))
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan")])
+def test_settings_drain_or_limit_that_is_no_time_is_refused(seconds: float) -> None:
+    with pytest.raises(UsageError, match="drain_s"):
+        ServerSettings(models=MODELS, drain_s=seconds)
+    with pytest.raises(UsageError, match="timeout_s"):
+        Limits(timeout_s=seconds)
 
 
 def test_model_name_that_is_a_folder_is_unknown(

@@ -112,6 +112,14 @@ def test_client_sends_no_url_and_no_missing_file(settings: ClientSettings) -> No
                 client.score(prompt="", images=[image], model="hp-mini")
 
 
+@pytest.mark.parametrize("images", ["a.png", b"abc"])
+def test_client_single_image_in_place_of_several_is_refused(
+    settings: ClientSettings, images: str | bytes
+) -> None:
+    with RewardClient(settings) as client, pytest.raises(UsageError, match=r"images=\[image\]"):
+        client.score(prompt=PROMPT, images=images)  # type: ignore[arg-type]
+
+
 def test_client_url_without_scheme_is_refused() -> None:
     with pytest.raises(UsageError, match="http://HOST:PORT"):
         RewardClient("127.0.0.1:8000")

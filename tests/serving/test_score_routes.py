@@ -234,7 +234,7 @@ def test_openapi_describes_bodies_and_every_reference_resolves(http: httpx2.Clie
         ({"model": IMAGE_MODEL}, 422, "source_not_wanted", "source_images"),
         ({"prompt": 3}, 422, "invalid_request", "prompt"),
         ({"candidates": ["aaaa", None]}, 422, "invalid_request", "candidates.1"),
-        ({"<b>evil</b>": 1}, 422, "invalid_request", None),
+        ({"<b>evil</b>": 1}, 422, "unknown_field", None),
         ({"timeout_s": 0}, 422, "invalid_request", "timeout_s"),
     ],
 )
@@ -273,6 +273,13 @@ def test_score_unreadable_body_is_refused(
 ) -> None:
     response = http.post("/v1/score", content=body, headers={"content-type": content_type})
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+
+
+def test_score_multipart_file_under_another_name_is_said(
+    http: httpx2.Client, edits: dict[str, bytes]
+) -> None:
+    response = http.post("/v1/score", data={"prompt": "x"}, files={"images": edits["right"]})
+    assert (response.status_code, response.json()["error"]["code"]) == (422, "unknown_field")
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/x", 404), ("GET", "/score", 405)])

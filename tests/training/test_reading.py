@@ -318,6 +318,16 @@ def test_rows_below_a_confidence_are_left_out(
     assert found.left_out[0].startswith(f"{6 - len(kept)} row(s) have a confidence below 0.3")
 
 
+@pytest.mark.parametrize(("share", "num"), [(0.01, 0), (0.99, 3)])
+def test_held_out_share_of_few_groups_that_takes_none_or_all_is_said(
+    tmp_path: Path, share: float, num: int
+) -> None:
+    write_json(tmp_path / "train.json", [hpdv3(number) for number in range(3)])
+    config = config_of(tmp_path, "hpdv3", validation={"held_out": share})
+    with pytest.raises(DataError, match=f"holds out {num} of the 3 rows.*Choose another share"):
+        read_splits(config, wanted="order")
+
+
 def test_held_out_rows_share_no_source_image_and_no_prompt_with_training(tmp_path: Path) -> None:
     write_table(
         tmp_path / "edits" / "train.parquet",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 from visreward.core.errors import UsageError
@@ -50,15 +51,25 @@ def require_same(store: Path, groups: Path, settings: StudySettings, *, gold: Pa
     """
     with Store(store) as study:
         kept, mark = study.settings, study.fingerprint
-    is_same = kept == settings
-    if is_same:
+    differing = [
+        f"{field.name.replace('_', ' ')} {_words(getattr(kept, field.name))} instead of "
+        f"{_words(getattr(settings, field.name))}"
+        for field in fields(StudySettings)
+        if getattr(kept, field.name) != getattr(settings, field.name)
+    ]
+    if not differing:
         questions, known = _read(groups, settings, gold=gold)
-        is_same = fingerprint((*questions, *known)) == mark
-    if not is_same:
+        if fingerprint((*questions, *known)) != mark:
+            differing = ["other questions"]
+    if differing:
         raise UsageError(
-            f"'{store}' was made with other questions or settings: {kept}. Give --store alone to "
-            "go on with it, or another --store."
+            f"'{store}' was made with {', '.join(differing)}. Give --store alone to go on with "
+            "it, or another --store."
         )
+
+
+def _words(value: object) -> str:
+    return ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
 
 
 def _read(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from visreward.core.errors import ModelNotFoundError, UnknownNameError
 from visreward.core.registry import unknown_name
 
 LIST_WITH: Final = "visreward models list"
@@ -128,6 +130,30 @@ def find_row(name: str) -> CatalogRow:
     if name not in catalog():
         raise unknown_name("model", name=name, known=catalog(), list_with=LIST_WITH)
     return catalog()[name]
+
+
+def local_folder(name_or_path: str | os.PathLike[str]) -> Path:
+    """Return the folder of a model that is not one of the catalog; what it holds is not looked at.
+
+    Raises:
+        UnknownNameError: if the text is a misspelt name, or one of the hub.
+        ModelNotFoundError: if there is no such folder.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return path
+    if isinstance(name_or_path, str) and path.name == name_or_path:
+        # No separator in it: a misspelt name, rather than a folder.
+        find_row(name_or_path)
+    for row in catalog().values():
+        if row.weights is not None and row.weights.repo == str(name_or_path):
+            raise UnknownNameError(
+                f"'{name_or_path}' is a hub name. Load it as '{row.name}'. "
+                f"List all with: {LIST_WITH}"
+            )
+    raise ModelNotFoundError(
+        f"There is no folder {path}. Give a native folder, or a name from: {LIST_WITH}"
+    )
 
 
 def _row(values: dict[str, Any], tables: dict[str, Any]) -> CatalogRow:  # TOML values

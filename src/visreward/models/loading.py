@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from visreward.core.errors import ModelNotFoundError, UnknownNameError, UsageError
+from visreward.core.errors import ModelNotFoundError, UsageError
 from visreward.models.base import RewardModel
-from visreward.models.catalog import BUILTIN_FOLDER, LIST_WITH, CatalogRow, catalog, find_row
+from visreward.models.catalog import BUILTIN_FOLDER, CatalogRow, catalog, local_folder
 from visreward.models.devices import find_device, find_dtype
 from visreward.models.hub import obtain
 from visreward.models.native_config import is_native_folder
@@ -75,7 +75,7 @@ def find_folder(name_or_path: str | os.PathLike[str], *, revision: str | None = 
         raise UsageError(
             f"'{name_or_path}' has no hub revisions; got revision {revision!r}. Leave it out."
         )
-    return _local_folder(name_or_path) if row is None else _builtin_folder(row)
+    return local_folder(name_or_path) if row is None else _builtin_folder(row)
 
 
 def _builtin_folder(row: CatalogRow) -> Path:
@@ -90,21 +90,3 @@ def _builtin_folder(row: CatalogRow) -> Path:
             f"{BUILTIN_FOLDER}. Install visreward again, or in a clone make them: make builtin"
         )
     return BUILTIN_FOLDER / row.name
-
-
-def _local_folder(name_or_path: str | os.PathLike[str]) -> Path:
-    path = Path(name_or_path).expanduser()
-    if path.is_dir():
-        return path
-    if isinstance(name_or_path, str) and path.name == name_or_path:
-        # No separator in it: a misspelt name, rather than a folder.
-        find_row(name_or_path)
-    for row in catalog().values():
-        if row.weights is not None and row.weights.repo == str(name_or_path):
-            raise UnknownNameError(
-                f"'{name_or_path}' is a hub name. Load it as '{row.name}'. "
-                f"List all with: {LIST_WITH}"
-            )
-    raise ModelNotFoundError(
-        f"There is no folder {path}. Give a native folder, or a name from: {LIST_WITH}"
-    )

@@ -120,9 +120,9 @@ async def _form_value(form: FormData, name: str) -> Any:  # noqa: ANN401  the sc
     if name in ("candidates", "source_images"):
         return [await entry.read() if isinstance(entry, UploadFile) else entry for entry in entries]
     if len(entries) > 1 or isinstance(entries[0], UploadFile):
-        raise Problem(
-            Code.INVALID_REQUEST, field=name if name in ScoreRequest.model_fields else None
-        )
+        if name not in ScoreRequest.model_fields:
+            raise Problem(Code.UNKNOWN_FIELD)
+        raise Problem(Code.INVALID_REQUEST, field=name)
     if name == "timeout_s":
         try:
             return float(entries[0])
@@ -144,6 +144,8 @@ def _problem(error: ValidationError, schema: type[BaseModel]) -> Problem:
     if first["type"] == "json_invalid":
         return Problem(Code.NOT_JSON)
     place = first["loc"]
+    if first["type"] == "extra_forbidden":
+        return Problem(Code.UNKNOWN_FIELD)  # without its name, which is the client's own text
     if not place or place[0] not in schema.model_fields:
         return Problem(Code.INVALID_REQUEST)
     index = place[1] if len(place) > 1 and isinstance(place[1], int) else None

@@ -104,9 +104,15 @@ def score_bodies(
 
     Raises:
         ImageError: if a file cannot be read.
+        UsageError: if `images` is one image.
     """
     import msgpack
 
+    if isinstance(images, str | bytes):
+        raise UsageError(
+            f"images is a single {type(images).__name__}, but several are expected. Put it into a "
+            "list: images=[image]"
+        )
     sources = source_image if isinstance(source_image, tuple) else (source_image,)
     shared = {
         "prompt": prompt,

@@ -95,6 +95,12 @@ class Metrics:
             registry=registry,
         )
 
+    def add_model(self, model: str) -> None:
+        """Count from 0 for a model; a counter that begins at 1 hides its first event from rates."""
+        for counter in (self.items, self.model_restarts, self.model_hangs):
+            counter.labels(model)
+        self.model_ready.labels(model).set(False)
+
     @contextmanager
     def stage_timer(self, stage: str, model: str = "") -> Iterator[None]:
         """Time the block as one stage."""

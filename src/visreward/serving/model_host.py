@@ -59,6 +59,7 @@ class ModelHost:
         self.hello: Hello | None = None
         self.pid: int | None = None
         self._metrics = metrics
+        metrics.add_model(setup.name)
         self._queue: FairQueue[Candidate] = FairQueue()
         self._tickets: dict[Job[Candidate], Ticket] = {}
         self._in_flight: dict[int, list[Part[Candidate]]] = {}

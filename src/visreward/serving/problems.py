@@ -15,6 +15,7 @@ class Code(StrEnum):
     """Every error code."""
 
     INVALID_REQUEST = "invalid_request"
+    UNKNOWN_FIELD = "unknown_field"
     NOT_JSON = "not_json"
     NOT_MSGPACK = "not_msgpack"
     NOT_MULTIPART = "not_multipart"
@@ -74,6 +75,9 @@ class Entry:
 CATALOGUE: Final[dict[Code, Entry]] = {
     Code.INVALID_REQUEST: Entry(
         422, "The request does not fit the schema. See /openapi.json, and the field named here."
+    ),
+    Code.UNKNOWN_FIELD: Entry(
+        422, "The request has a field of a name that is not in the schema. See /openapi.json."
     ),
     Code.NOT_JSON: Entry(400, "The body is not valid JSON. Send one JSON object in UTF-8."),
     Code.NOT_MSGPACK: Entry(400, "The body is not valid msgpack. Send one map with text keys."),

@@ -15,6 +15,8 @@ from typing import Final
 import uvicorn
 
 from visreward.core.listening import listen
+from visreward.models.catalog import catalog, local_folder
+from visreward.models.native_config import read_config
 from visreward.serving.app import create_app
 from visreward.serving.connections import patient_protocol
 from visreward.serving.gate import Gate, JsonLines
@@ -43,8 +45,11 @@ def serve(settings: ServerSettings) -> None:
 
     Raises:
         UsageError: if the address cannot be bound.
-        VisrewardError: if a model cannot be loaded.
+        VisrewardError: if a model cannot be loaded; names are checked before anything starts.
     """
+    for model in settings.models:
+        if model.name not in catalog():
+            read_config(local_folder(model.name))
     listener = listen(settings.host, settings.port)
     log_as_json_lines()
     allow_open_files()

@@ -47,7 +47,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise UsageError(
                     f"The limit {name} is {getattr(self, name)}. Give a number above 0."
                 )
@@ -118,6 +118,8 @@ class ServerSettings:
             raise UsageError("No model was given. Give --model NAME, once for each model.")
         if len(set(names)) < len(names):
             raise UsageError(f"A model is named twice: {', '.join(names)}. Name each once.")
+        if not self.drain_s >= 0:
+            raise UsageError(f"drain_s is {self.drain_s}. Give a number of seconds, 0 or more.")
         if self.num_decoders < 1:
             raise UsageError(f"num_decoders is {self.num_decoders}. Give 1 or more.")
         if not 0 <= self.port <= 65_535:

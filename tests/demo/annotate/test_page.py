@@ -22,10 +22,12 @@ PATIENCE_MS = 90_000
 
 @contextmanager
 def opened(
-    browser: Browser, address: str, name: str | None, *, width: int = 1000
+    browser: Browser, address: str, name: str | None, *, width: int = 1000, is_dark: bool = False
 ) -> Iterator[Page]:
     """Open the page, as one annotator, and see that no script fails."""
-    page = browser.new_page(viewport={"width": width, "height": 700})
+    page = browser.new_page(
+        viewport={"width": width, "height": 700}, color_scheme="dark" if is_dark else "light"
+    )
     page.set_default_timeout(PATIENCE_MS)
     failures: list[str] = []
     page.on("pageerror", lambda error: failures.append(str(error)))
@@ -123,6 +125,14 @@ def test_page_fields_are_filled_by_digits_in_order(
         serving("--input", groups, "--store", store, "--kind", kind.value) as address,
         opened(browser, address, "ana", width=390) as page,
     ):
+        # What a screen reader calls the fields, and which end of the scale is the good one.
+        legends = page.locator(".va-field").evaluate_all("all => all.map(f => f.innerText)")
+        best = "1 is best" if kind is Kind.RANK else "4 is best"
+        assert all(f"({best})" in each for each in legends)
+        for number in "ABC":
+            group = page.get_by_role("group", name=f"({best}) of image {number}")
+            assert group.count() == len(kind.columns)
+            assert group.first.get_by_role("radio", name="1").count() == 1
         # Nothing is wider than a phone.
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         for key in keys[:-1]:
@@ -142,6 +152,48 @@ def test_page_fields_are_filled_by_digits_in_order(
         for answer in study.answers():
             assert answer.verdict is not None
             assert tuple(answer.verdict.rows[place] for place in answer.places) == rows
+
+
+@pytest.mark.parametrize("is_dark", [False, True])
+def test_page_has_names_and_contrast_in_every_state(
+    browser: Browser,
+    serving: Serving,
+    write_groups: GroupWriter,
+    tmp_path: Path,
+    low_contrast: str,
+    nameless: str,
+    is_dark: bool,
+) -> None:
+    groups = write_groups(num=2, num_candidates=3, is_edit=True)
+    options = ("--input", groups, "--store", tmp_path / "s.sqlite", "--kind", "scores")
+    with serving(*options, "--order", "fixed") as address:
+        (tmp_path / "groups-0-0.png").write_bytes(b"torn")
+        with opened(browser, address, None, width=390, is_dark=is_dark) as page:
+
+            def check() -> None:
+                page.wait_for_timeout(300)  # colours change slowly
+                assert page.evaluate(low_contrast) == []
+                assert page.evaluate(nameless) == []
+
+            page.get_by_label("Your name").wait_for()
+            check()
+            page.get_by_role("button", name="Start").click()
+            page.get_by_text("cannot be used").first.wait_for()
+            check()
+            page.get_by_label("Your name").fill("ana")
+            page.keyboard.press("Enter")
+            page.get_by_role("alert").filter(has_text="cannot be shown").first.wait_for()
+            page.click(".va-help summary")
+            check()
+            after(page, "s")
+            page.locator("#va-send:not([disabled])").wait_for()
+            page.keyboard.press("4")
+            check()
+            for key in "41312":
+                page.keyboard.press(key)
+            page.click("#va-send")  # Enter belongs to the summary, which has the focus
+            page.get_by_text("Nothing is left to answer").wait_for()
+            check()
 
 
 def test_page_missing_image_and_bad_name_are_explicit_errors(

@@ -116,6 +116,20 @@ CHANGES: dict[str, Callable[[dict[str, Any]], None]] = {
     "kernels of the backbone": lambda config: config["config"]["backbone"].update(
         _attn_implementation="evil/kernel"
     ),
+    "kernels of the backbone by their other name": lambda config: config["config"][
+        "backbone"
+    ].update(attn_implementation="evil/kernel"),
+    "kernels of the backbone in a map": lambda config: config["config"]["backbone"].update(
+        _attn_implementation={"": "evil/kernel"}
+    ),
+    "kernels of experts": lambda config: config["config"]["backbone"].update(
+        experts_implementation="evil/kernel"
+    ),
+    "kernels deeper in the backbone": lambda config: (
+        config["config"]["backbone"]
+        .setdefault("text_config", {})
+        .update(attn_implementation="evil/kernel")
+    ),
     "trust": lambda config: config.update(trust_remote_code=True),
     "kind": lambda config: config.update(model="modeling_evil.Evil"),
 }
@@ -127,7 +141,7 @@ def test_incident_04_config_with_unknown_keys_is_refused(
     poisoned: Callable[..., Path], name: str, change: str
 ) -> None:
     folder = poisoned(name, CHANGES[change])
-    with pytest.raises(VisrewardError, match=r"unknown keys|Unknown|does not describe"):
+    with pytest.raises(VisrewardError, match=r"unknown key|Unknown|does not describe"):
         visreward.load_model(folder)
 
 

@@ -316,7 +316,7 @@ FLOORS = {
     "python-multipart": "0.0.27",  # incident 18, also the ReDoS of GHSA-2jv5-9r88-3w3p
     "starlette": "0.49.1",  # incident 18, also the ranges of CVE-2025-62727
     "h11": "0.16",  # incident 17: chunks with a wrong end, CVE-2025-43859
-    "gradio": "6.7",  # incident 19
+    "gradio": "6.27",  # incident 19
 }
 
 

@@ -73,7 +73,9 @@ def _field(column: str, letter: str, top: int) -> str:
         f"<span>{number}{_hidden(column, number)}</span></label>"
         for number in range(1, top + 1)
     )
-    legend = f'{_LEGENDS[column]}<span class="va-hidden"> of image {letter}</span>'
+    best = 1 if column == "rank" else top
+    what = f"{_LEGENDS[column]} ({best} is best)"
+    legend = f'{what}<span class="va-hidden"> of image {letter}</span>'
     return f'<fieldset class="va-field"><legend>{legend}</legend>{options}</fieldset>'
 
 

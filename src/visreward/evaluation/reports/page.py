@@ -91,6 +91,6 @@ def measure(name: str, number: str, span: tuple[float, float], *, is_total: bool
     place = f"left:{100 * begin:.2f}%;width:{100 * (end - begin):.2f}%"
     return (
         f"<dt>{text(name.replace('_', ' '))}</dt>"
-        f'<dd class="bar{total}"><i style="{place}"></i></dd>'
+        f'<dd class="bar{total}" aria-hidden="true"><i style="{place}"></i></dd>'
         f'<dd class="value{total}">{number}</dd>\n'
     )

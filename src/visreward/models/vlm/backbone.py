@@ -28,6 +28,7 @@ from visreward.models.vlm.attention import (
 Positions = Literal["1d", "multimodal"]
 
 _CODE_KEYS: Final = frozenset({"auto_map", "custom_pipelines", "trust_remote_code"})
+_CODE_WORDS: Final = ("implementation", "kernel")
 _PRIVATE_KEYS: Final = frozenset({"_name_or_path", "_commit_hash"})
 
 
@@ -120,7 +121,8 @@ class VLMBackbone(nn.Module):
         self.attention: AttentionBackend = "sdpa"
         transformers.AttentionInterface.register(TREE_ATTENTION, tree_attention)
         values = getattr(transformers, self.family.config).from_dict(dict(config))
-        values._attn_implementation = {  # transformers' own way to set both
+        values._attn_implementation = {  # transformers' own way to set all three
+            "": "sdpa",
             "text_config": TREE_ATTENTION,
             "vision_config": "sdpa",
         }
@@ -227,15 +229,23 @@ class VLMBackbone(nn.Module):
 def _refuse_code(config: Mapping[str, Any]) -> None:  # JSON values
     """Refuse keys by which transformers has run code of a stranger, at any depth.
 
-    The other keys are sizes and switches, which its classes know by themselves.
+    The other keys are sizes and switches, which its classes know by themselves; a release has some
+    of older versions that nothing reads, so that unknown ones are no reason to refuse it.
     """
     for key, value in config.items():
         name = str(key)  # numbers of labels among them
-        is_private = name.startswith("_") and name not in _PRIVATE_KEYS and isinstance(value, str)
-        if name in _CODE_KEYS or is_private:
+        if name in _CODE_KEYS or _names_code(name, value):
             raise UsageError(
                 f"The backbone's configuration has unknown keys: {name!r} names code, and no code "
                 "of a model is run here. Take it out of config.json if you trust the rest."
             )
         if isinstance(value, Mapping):
             _refuse_code(value)
+
+
+def _names_code(name: str, value: object) -> bool:
+    """Return whether a key can name a kernel on the hub, as `attn_implementation` does."""
+    if not isinstance(value, str | Mapping | list):
+        return False
+    is_private = name.startswith("_") and name not in _PRIVATE_KEYS
+    return is_private or any(word in name for word in _CODE_WORDS)

@@ -62,7 +62,11 @@ class WorkerProcess:
             self._process.kill()
 
     async def stop(self) -> None:
-        """End the child at once, and wait for its end."""
+        """End the child at once, and wait for its end, also where the wait is cancelled."""
         self._channel.close()
         self.kill()
-        await self._process.wait()
+        end = asyncio.ensure_future(self._process.wait())
+        try:
+            await asyncio.shield(end)
+        finally:
+            await end  # which a loop that closes too early would report

@@ -73,6 +73,13 @@ def read_splits(config: DataConfig, *, wanted: Wanted) -> Splits:
         )
     rows = _all_rows(config, config.split)
     is_held_out = _held_out(rows, chosen.held_out)
+    num_held_out = int(is_held_out.sum())
+    if len(rows) and num_held_out in (0, len(rows)):
+        raise DataError(
+            f"data.validation.held_out is {chosen.held_out}, which holds out {num_held_out} of the "
+            f"{len(rows)} rows of {config.path}: rows of one prompt or source image go together, "
+            "and there are few such groups. Choose another share, or add rows."
+        )
     train = replace(rows, numbers=rows.numbers[~is_held_out])
     held_out = replace(rows, numbers=rows.numbers[is_held_out], weights=(), left_out=())
     return Splits(
