@@ -1,8 +1,9 @@
-"""Children of the server: they are gone when `stop` is over."""
+"""Children of the server: what they are given, and that they are gone when `stop` is over."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import psutil
 import pytest
@@ -22,3 +23,31 @@ def test_stop_that_is_cancelled_still_waits_for_the_child() -> None:
         return worker.pid
 
     assert not psutil.pid_exists(asyncio.run(pid_after_cancelled_stop()))
+
+
+def environment_of_a_child() -> dict[str, str]:
+    async def read() -> bytes:
+        worker = await WorkerProcess.start("visreward.serving.workers.decoder")
+        await worker.send({"max_pixels": 1000})
+        try:
+            return Path(f"/proc/{worker.pid}/environ").read_bytes()
+        finally:
+            await worker.stop()
+
+    lines = asyncio.run(read()).decode().split("\0")
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1000"), ("7", "7")])
+def test_child_sees_no_api_key_and_spins_little_unless_told_otherwise(
+    given: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISREWARD_API_KEY", "secret")
+    monkeypatch.setenv("VISREWARD_OTHER", "passed on")
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    if given is not None:
+        monkeypatch.setenv("GOMP_SPINCOUNT", given)
+    found = environment_of_a_child()
+    assert "VISREWARD_API_KEY" not in found
+    assert found["VISREWARD_OTHER"] == "passed on"
+    assert found["GOMP_SPINCOUNT"] == expected
