@@ -47,6 +47,8 @@ def slope_per_hour(seconds: NDArray[np.float64], mib: NDArray[np.float64]) -> di
     parts = min(NUM_BLOCKS, len(mib))
     x = np.array([part.mean() for part in np.array_split(seconds, parts)]) / 3600
     y = np.array([np.median(part) for part in np.array_split(mib, parts)])
+    if not np.ptp(y):
+        return {"slope": 0.0, "low": 0.0, "high": 0.0}
     found = stats.linregress(x, y)
     half = float(stats.t.ppf(0.975, parts - 2)) * float(found.stderr)
     slope = float(found.slope)

@@ -103,7 +103,10 @@ def test_slope_per_hour_straight_line_is_its_slope_and_noise_has_zero_inside() -
     rising = serving_soak.slope_per_hour(seconds, 100 + seconds / 60)
     flat = serving_soak.slope_per_hour(seconds, 100 + noise)
 
+    still = serving_soak.slope_per_hour(seconds, np.zeros(600))
+
     assert rising["slope"] == pytest.approx(60)
+    assert still == {"slope": 0.0, "low": 0.0, "high": 0.0}
     assert flat["low"] < 0 < flat["high"]
 
 
