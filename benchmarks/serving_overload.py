@@ -26,8 +26,7 @@ from serving_load.accounts import account, milliseconds
 from serving_load.clients import Reply, closed_loop, open_loop, over_after, scored_per_s
 from serving_load.server import Server, holds_within, running_server
 from serving_load.workload import Plan, add_options
-
-STAGES = ("prepare", "vision", "language", "head")
+from visreward.serving.workers.stage_clock import STAGES
 
 
 def requests_logged(server: Server, tag: str) -> list[dict[str, Any]]:
@@ -61,20 +60,16 @@ def observed(server: Server, model: str) -> Iterator[dict[str, Any]]:
 def peak(server: Server, options: argparse.Namespace, plan: Plan, tag: str) -> dict[str, Any]:
     """Return candidates per second when every client waits for its answer."""
     with observed(server, options.model) as found:
-        replies = _all_waiting(server, options, plan, tag)
-    return {"per_s": scored_per_s(replies), **found}
-
-
-def _all_waiting(server: Server, options: argparse.Namespace, plan: Plan, tag: str) -> list[Reply]:
-    return asyncio.run(
-        closed_loop(
-            server.port,
-            plan.bodies(tag),
-            num_clients=options.clients,
-            is_over=over_after(options.peak_seconds),
-            tag=tag,
+        replies = asyncio.run(
+            closed_loop(
+                server.port,
+                plan.bodies(tag),
+                num_clients=options.clients,
+                is_over=over_after(options.peak_seconds),
+                tag=tag,
+            )
         )
-    )
+    return {"per_s": scored_per_s(replies), **found}
 
 
 def overload(

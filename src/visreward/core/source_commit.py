@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Final
 _TIME_LIMIT_S: Final = 10.0
 
 
+@functools.cache
 def git_commit() -> str | None:
     """Return the commit of the package's source, with `-dirty` where files differ from it.
+
+    It is asked once: the state in which this process has read the code.
 
     None where the package lies in no git work tree of its own, as an installed one does.
     """

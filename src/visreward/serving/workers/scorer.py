@@ -21,7 +21,6 @@ from visreward.models.base import RewardModel
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.loaded import LoadedSample
 from visreward.models.vlm.reward import VLMReward
-from visreward.models.vlm.vision_cache import VisionCache
 from visreward.serving.problems import Code
 from visreward.serving.workers.frames import Message
 from visreward.serving.workers.shared_pixels import SharedPixels
@@ -49,7 +48,7 @@ class Scorer:
 
     def __init__(self, model: RewardModel, *, cache_bytes: int | None = None) -> None:
         if cache_bytes is not None and isinstance(model, VLMReward):
-            model.vision_cache = VisionCache(cache_bytes)
+            model.vision_cache.max_bytes = cache_bytes
         self.model = model
         self.num_out_of_memory = 0
         self._clock = StageClock(model)

@@ -16,15 +16,8 @@ def take_attention(model: CLIPRewardModel | VLMReward, config: TrainConfig) -> N
     """Choose the attention back-end that takes the shorter steps on a CPU.
 
     torch's fused attention (sdpa) is the faster one in float32. In bfloat16 its backward pass
-    takes longer than plain matrix products do (eager) until there are some 500 keys. CPU seconds
-    of forward and backward pass, torch 2.13:
-
-    | model | tokens | float32 eager | sdpa | bfloat16 eager | sdpa |
-    |---|---|---|---|---|---|
-    | clip-mini, 64 images | 17 each | 0.24 | 0.24 | 0.14 | 0.23 |
-    | attention of ViT-H/14, 4 images | 257 each | 0.094 | 0.070 | 0.047 | 0.081 |
-    | editreward-mini, 16 pairs | 9 an image | 0.96 | 0.93 | 1.1 | 1.5 |
-    | mid-size EditReward, 1 pair | 256 an image | 16.9 | 14.6 | 10.8 | 9.3 |
+    takes longer than plain matrix products do (eager) until there are some 500 keys, as measured
+    with torch 2.13 (docs/results.md, a training step).
 
     Args:
         model: Which.

@@ -109,18 +109,15 @@ def estimate_memory(
     trained = sum(size for parameter, size in sizes.items() if parameter.requires_grad)
     strategy = config.parallel.strategy if num_processes > 1 else "ddp"
     shares_weights = strategy == "fsdp2" or config.parallel.zero_stage == _SHARES_WEIGHTS
-    parts = {
-        "weights": num_processes if strategy != "ddp" and shares_weights else 1,
-        "rest": num_processes if strategy != "ddp" else 1,
-    }
-    kept = weights // parts["weights"]
+    num_shares = 1 if strategy == "ddp" else num_processes
+    kept = weights // num_shares if shares_weights else weights
     part = batch.split(config.optim.accumulation * num_processes)[0]
     width = _HALF if config.precision == "bfloat16" else _FULL
     return MemoryEstimate(
         weights=kept,
         gathered=min(weights, _gathered(model, sizes, strategy)) if kept < weights else 0,
-        gradients=trained // parts["rest"],
-        optimizer=(_ADAM_MOMENTS + (strategy == "deepspeed")) * trained // parts["rest"],
+        gradients=trained // num_shares,
+        optimizer=(_ADAM_MOMENTS + (strategy == "deepspeed")) * trained // num_shares,
         activations=activation_bytes(
             model, part, num_bytes=width, checkpointing=config.checkpointing
         ),
