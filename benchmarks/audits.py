@@ -48,8 +48,10 @@ def table(results: list[AuditResult]) -> str:
         "|---|---|" + "---|" * len(results),
     ]
     for row in zip(*(result.probes for result in results), strict=True):
-        unit = next(probe.finding.effect.unit for probe in row if probe.finding is not None)
-        cells = [f"`{row[0].probe}`", limit_text(row[0].limit, unit), *map(cell, row)]
+        units = {probe.finding.effect.unit for probe in row if probe.finding is not None}
+        # A probe that fits none of the models has measured nothing that a limit is in.
+        limit = "".join(limit_text(row[0].limit, unit) for unit in units)
+        cells = [f"`{row[0].probe}`", limit, *map(cell, row)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
