@@ -6,14 +6,15 @@ import json
 import os
 import subprocess
 import sys
-import threading
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import psutil
 
@@ -27,25 +28,28 @@ _ROLES = {
 
 @dataclass
 class Server:
-    """A running server.
+    """A running server, whose log goes to a file: reading it while it comes would cost its cores.
 
     Attributes:
-        log: Its JSON lines so far.
+        lines: Of its log, to be read from the start.
     """
 
-    process: subprocess.Popen[str]
-    log: list[dict[str, Any]] = field(default_factory=list)
+    process: subprocess.Popen[bytes]
+    lines: IO[bytes]
+    _log: list[dict[str, Any]] = field(default_factory=list)
 
-    def read_log(self) -> None:
-        """Read the log to its end."""
-        assert self.process.stderr is not None
-        with self.process.stderr as lines:
-            for line in lines:
-                self.log.append(json.loads(line) if line.startswith("{") else {"event": line})
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """Return the JSON lines so far."""
+        while (line := self.lines.readline()).endswith(b"\n"):
+            text = line.decode()
+            self._log.append(json.loads(text) if text.startswith("{") else {"event": text})
+        self.lines.seek(-len(line), os.SEEK_CUR)  # a line that is not whole yet
+        return self._log
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return the log's lines of one kind."""
-        return [line for line in list(self.log) if line["event"] == name]
+        return [line for line in self.log if line["event"] == name]
 
     @property
     def port(self) -> int:
@@ -134,28 +138,25 @@ def running_server(
         threads: Of torch; None leaves the choice to torch.
     """
     named = [text for model in models for text in ("--model", model)]
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "visreward", "serve", "--port", "0", "--device", "cpu"),
-            *named,
-            *options,
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(threads),
-    )
-    server = Server(process)
-    reading = threading.Thread(target=server.read_log)
-    reading.start()
-    try:
-        wait_for(lambda: bool(server.events("ready")) or process.poll() is not None)
-        if process.poll() is not None:
-            raise RuntimeError(f"The server ended before it was ready: {server.log}")
-        yield server
-    finally:
-        process.terminate()
-        process.wait(timeout=START_S)
-        reading.join()
+    with tempfile.NamedTemporaryFile() as log, Path(log.name).open("rb") as lines:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "visreward", "serve", "--port", "0", "--device", "cpu"),
+                *named,
+                *options,
+            ],
+            stderr=log,
+            env=environment(threads),
+        )
+        server = Server(process, lines)
+        try:
+            wait_for(lambda: bool(server.events("ready")) or process.poll() is not None)
+            if process.poll() is not None:
+                raise RuntimeError(f"The server ended before it was ready: {server.log}")
+            yield server
+        finally:
+            process.terminate()
+            process.wait(timeout=START_S)
 
 
 def environment(threads: int | None) -> dict[str, str]:

@@ -16,6 +16,7 @@ class Code(StrEnum):
 
     INVALID_REQUEST = "invalid_request"
     UNKNOWN_FIELD = "unknown_field"
+    NOT_HTTP = "not_http"
     NOT_JSON = "not_json"
     NOT_MSGPACK = "not_msgpack"
     NOT_MULTIPART = "not_multipart"
@@ -79,6 +80,7 @@ CATALOGUE: Final[dict[Code, Entry]] = {
     Code.UNKNOWN_FIELD: Entry(
         422, "The request has a field of a name that is not in the schema. See /openapi.json."
     ),
+    Code.NOT_HTTP: Entry(400, "The request is not valid HTTP, and the connection was closed."),
     Code.NOT_JSON: Entry(400, "The body is not valid JSON. Send one JSON object in UTF-8."),
     Code.NOT_MSGPACK: Entry(400, "The body is not valid msgpack. Send one map with text keys."),
     Code.NOT_MULTIPART: Entry(

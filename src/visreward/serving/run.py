@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import uvicorn
+import uvloop
 
 from visreward.core.listening import listen
 from visreward.models.catalog import catalog, local_folder
@@ -53,7 +54,7 @@ def serve(settings: ServerSettings) -> None:
     listener = listen(settings.host, settings.port)
     log_as_json_lines()
     allow_open_files()
-    asyncio.run(_serve(settings, listener))
+    uvloop.run(_serve(settings, listener))
 
 
 def log_as_json_lines() -> None:
@@ -84,11 +85,10 @@ async def _serve(settings: ServerSettings, listener: socket.socket) -> None:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            http=patient_protocol(settings.limits.header_s),
+            http=patient_protocol(settings.limits, service.metrics),
             lifespan="off",
             ws="none",
             timeout_keep_alive=_KEEP_ALIVE_S,
-            h11_max_incomplete_event_size=2 * settings.limits.header_bytes,
         )
     )
     asked_to_stop = asyncio.Event()

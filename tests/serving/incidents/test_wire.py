@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import contextlib
 import io
 import json
 import pickle
@@ -308,6 +309,40 @@ def test_incident_17_slow_headers_close_the_connection_and_others_are_served(
         assert connection.recv(100) == b""
 
 
+@pytest.mark.parametrize(
+    ("start", "status", "code"),
+    [
+        (b"GET / HTTP/1.1\r\nX: \0\r\n\r\n", 400, "not_http"),
+        (b"no HTTP at all\r\n\r\n", 400, "not_http"),
+        (b"GET / HTTP/1.1\r\n" + b"X: " + b"a" * 10_000_000, 431, "headers_too_large"),
+        (b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 1_000_000, 431, "headers_too_large"),
+        (b"GET /" + b"a" * 10_000_000, 431, "headers_too_large"),
+    ],
+)
+def test_incident_17_what_is_no_request_is_refused_before_it_ends(
+    server: Server, start: bytes, status: int, code: str
+) -> None:
+    refused = f'visreward_rejections_total{{reason="{code}"}}'
+    before = server.metric(refused)
+    answer = b""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        with contextlib.suppress(ConnectionError):  # it closes what goes on too long
+            for place in range(0, len(start), 10_000):
+                connection.sendall(start[place : place + 10_000])
+                if select.select([connection], [], [], 0.01)[0]:
+                    break
+        with contextlib.suppress(ConnectionError):
+            answer = connection.recv(65_536)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    said = json.loads(body)
+    assert said["error"]["code"] == code
+    assert [said["request_id"]] == [
+        line["request_id"] for line in server.events("connection refused") if line["code"] == code
+    ][-1:]
+    assert server.metric(refused) == before + 1
+
+
 FLOORS = {
     "torch": "2.6",  # incident 1
     "transformers": "5.3",  # incidents 3 and 4
@@ -315,7 +350,7 @@ FLOORS = {
     "safetensors": "0.6",  # incident 20
     "python-multipart": "0.0.27",  # incident 18, also the ReDoS of GHSA-2jv5-9r88-3w3p
     "starlette": "0.49.1",  # incident 18, also the ranges of CVE-2025-62727
-    "h11": "0.16",  # incident 17: chunks with a wrong end, CVE-2025-43859
+    "httptools": "0.7",  # incident 17: llhttp 9.3, strict about the ends of chunks
     "gradio": "6.27",  # incident 19
 }
 
