@@ -18,6 +18,8 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+import uvloop
+
 from record import write_run
 from serving_load.accounts import account
 from serving_load.clients import Reply, closed_loop
@@ -68,7 +70,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     more = ["--max-queue-items", "4096"]
     with running_server([options.model], more, threads=options.threads) as server:
         starts = [server.events("model ready")[0]["load_s"]]
-        replies, kills = asyncio.run(kills_under_load(server, options))
+        replies, kills = uvloop.run(kills_under_load(server, options))
         holds_within(lambda: len(requests_of(server)) >= len(replies), timeout_s=10)
         found = account(replies, requests_of(server))
         starts += [line["load_s"] for line in server.events("model ready")[1:]]

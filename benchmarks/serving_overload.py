@@ -12,7 +12,6 @@ Run: python benchmarks/serving_overload.py [--model NAME] [--seconds S] [--outpu
 from __future__ import annotations
 
 import argparse
-import asyncio
 import statistics
 import sys
 import time
@@ -20,6 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
+
+import uvloop
 
 from record import write_run
 from serving_load.accounts import account, milliseconds
@@ -60,7 +61,7 @@ def observed(server: Server, model: str) -> Iterator[dict[str, Any]]:
 def peak(server: Server, options: argparse.Namespace, plan: Plan, tag: str) -> dict[str, Any]:
     """Return candidates per second when every client waits for its answer."""
     with observed(server, options.model) as found:
-        replies = asyncio.run(
+        replies = uvloop.run(
             closed_loop(
                 server.port,
                 plan.bodies(tag),
@@ -78,7 +79,7 @@ def overload(
     """Return what the server does when more comes than it can do."""
     memory: list[dict[str, float]] = []
     with observed(server, options.model) as found:
-        replies: list[Reply] = asyncio.run(
+        replies: list[Reply] = uvloop.run(
             open_loop(
                 server.port,
                 plan.bodies("over"),

@@ -12,7 +12,6 @@ Run: python benchmarks/serving_soak.py [--minutes N] [--load SHARE] [--output FI
 from __future__ import annotations
 
 import argparse
-import asyncio
 import statistics
 import sys
 import time
@@ -20,6 +19,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import uvloop
 from numpy.typing import NDArray
 
 from record import write_run
@@ -58,7 +58,7 @@ def slope_per_hour(seconds: NDArray[np.float64], mib: NDArray[np.float64]) -> di
 def soak(server: Server, options: argparse.Namespace, plan: Plan) -> dict[str, Any]:
     """Return memory and answers of the steady load."""
     bodies = plan.bodies("soak")
-    warm = asyncio.run(
+    warm = uvloop.run(
         closed_loop(
             server.port,
             bodies,
@@ -75,7 +75,7 @@ def soak(server: Server, options: argparse.Namespace, plan: Plan) -> dict[str, A
         times.append(time.monotonic())
         memory.append(server.memory_mib())
 
-    replies = asyncio.run(
+    replies = uvloop.run(
         open_loop(
             server.port,
             bodies,

@@ -15,10 +15,11 @@ Run: python benchmarks/serving_throughput.py [--model NAME] [--threads N] [--rep
 from __future__ import annotations
 
 import argparse
-import asyncio
 import statistics
 import sys
 from typing import Any
+
+import uvloop
 
 from record import write_run
 from serving_load.clients import closed_loop, open_loop, over_after, scored_per_s
@@ -36,7 +37,7 @@ def served_turn(
     name = options.model
     sums = [f'visreward_batch_items_{part}{{model="{name}"}}' for part in ("sum", "count")]
     before, batches_before = server.cpu_seconds(), [server.metric(each) for each in sums]
-    replies = asyncio.run(
+    replies = uvloop.run(
         closed_loop(
             server.port,
             plan.bodies(tag),
@@ -105,7 +106,7 @@ def added_latency(
     served: list[float] = []
     in_process: list[float] = []
     for number in range(options.repeats):
-        replies = asyncio.run(
+        replies = uvloop.run(
             open_loop(
                 server.port,
                 plan.bodies(f"l{number}"),

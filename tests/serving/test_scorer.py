@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from visreward.models.facts import ModelFacts
 from visreward.models.loaded import LoadedSample
 from visreward.models.loading import load_model
 from visreward.models.output import RewardOutput
-from visreward.serving.workers.scorer import OpenBatch, Scorer, vision_cache_counts, work_facts
+from visreward.serving.workers.scorer import OpenBatch, Scorer, work_facts
 from visreward.serving.workers.shared_pixels import SharedPixels
 
 
@@ -78,7 +80,7 @@ class Shown:
 
 
 def opened(scorer: Scorer, images: Sequence[Shown], items: list[dict[str, Any]]) -> OpenBatch:
-    message = {"images": [shown.message for shown in images], "items": items}
+    message = {"id": 7, "images": [shown.message for shown in images], "items": items}
     return scorer.open_batch(message, [shown.pixels for shown in images])
 
 
@@ -88,6 +90,7 @@ def results(scorer: Scorer, *prompts: str, images: Sequence[Shown] | None = None
         {"prompt": prompt, "image": number, "sources": []} for number, prompt in enumerate(prompts)
     ]
     answer = scorer.answer(opened(scorer, shown, items))
+    assert answer["id"] == 7
     assert set(answer["stages"]) == {"prepare", "vision", "language", "head"}
     assert min(answer["stages"].values()) >= 0
     return [result.get("error", result.get("value")) for result in answer["results"]]
@@ -121,7 +124,7 @@ def test_answer_picture_with_too_few_pixels_fails_alone() -> None:
         {"prompt": "a", "image": number, "sources": []} for number in (0, 1)
     ]
     scorer = Scorer(TroubledModel())
-    message = {"images": [Shown(5).message, Shown(6).message], "items": items}
+    message = {"id": 7, "images": [Shown(5).message, Shown(6).message], "items": items}
     batch = scorer.open_batch(message, [SharedPixels.holding(bytes(11)), Shown(6).pixels])
     short, whole = scorer.answer(batch)["results"]
     assert short == {"error": "image_refused_by_model"}
@@ -153,8 +156,45 @@ def test_cache_holds_what_it_may(cache_bytes: int | None, hits: int) -> None:
     scorer = Scorer(load_model("hpsv3-mini"), cache_bytes=cache_bytes)
     for prompt in ("a ball", "a cube"):
         items: list[dict[str, Any]] = [{"prompt": prompt, "image": 0, "sources": []}]
-        scorer.answer(opened(scorer, [Shown(9, 64, 64)], items))
-    assert vision_cache_counts(scorer.model)[0] == hits
+        answer = scorer.answer(opened(scorer, [Shown(9, 64, 64)], items))
+    assert (answer["cache_hits"], answer["cache_misses"]) == (hits, 2 - hits)
+
+
+@pytest.mark.parametrize("name", ["editreward-mini", "ict-hp-mini"])
+def test_answers_side_by_side_are_those_of_one_after_the_other(name: str) -> None:
+    has_source = name == "editreward-mini"
+    scorer = Scorer(load_model(name), cache_bytes=100_000)
+
+    def answer(number: int) -> list[float]:
+        images = [Shown(number * 9 + place, 64, 48) for place in range(4)]
+        items: list[dict[str, Any]] = [
+            {"prompt": f"ball {number % 3}", "image": place, "sources": [3] if has_source else []}
+            for place in range(3)
+        ]
+        found = scorer.answer(opened(scorer, images, items))
+        assert found["stages"]["vision"] > 0
+        return [result["value"] for result in found["results"]]
+
+    with ThreadPoolExecutor(3) as threads:
+        together = list(threads.map(answer, range(12)))
+    assert together == [pytest.approx(answer(number), abs=1e-5) for number in range(12)]
+
+
+def test_stages_are_those_of_a_thread_s_own_batch() -> None:
+    scorer = Scorer(load_model("hpsv3-mini"))
+
+    def stages(num: int) -> dict[str, float]:
+        images = [Shown(number, 96, 96) for number in range(num)]
+        items: list[dict[str, Any]] = [
+            {"prompt": "a ball", "image": number, "sources": []} for number in range(num)
+        ]
+        start = time.perf_counter()
+        found: dict[str, float] = scorer.answer(opened(scorer, images, items))["stages"]
+        assert 0 < sum(found.values()) <= time.perf_counter() - start
+        return found
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(stages, [1, 9, 1, 1, 9, 1]))
 
 
 def test_work_facts_of_a_clip_are_constant_and_of_a_vlm_grow_within_the_budget() -> None:

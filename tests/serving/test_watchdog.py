@@ -78,6 +78,15 @@ def test_watchdog_second_batch_starts_to_count_when_the_first_is_answered() -> N
         watchdog.answered(1, 1e-3)
 
 
+def test_watchdog_batch_that_hangs_is_seen_though_others_are_answered() -> None:
+    watchdog = Watchdog(1.0)
+    seen = []
+    for _ in range(5):
+        watchdog.answered(1, 1e-3)
+        seen.append(watchdog.is_hung(1, tokens=1, elapsed_s=TICK_S))
+    assert seen == [False, False, False, True, True]
+
+
 def test_watchdog_server_that_was_stopped_itself_blames_no_model() -> None:
     watchdog = Watchdog(3.0)
     watchdog.answered(100, 0.1)

@@ -58,12 +58,21 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """What a model's process says about its model."""
+    """What a model's process says about its model.
+
+    Attributes:
+        facts: Of the model.
+        kind: Likewise.
+        work: What its work depends on.
+        warm_up: The score of a picture of the process's own.
+        streams: How many batches it computes at once.
+    """
 
     facts: ModelFacts
     kind: str
     work: WorkFacts
     warm_up: float
+    streams: int
 
 
 def batch_message(parts: list[Part[Candidate]]) -> tuple[Message, list[SharedPixels]]:
@@ -125,6 +134,7 @@ def read_hello(message: Message) -> Hello:
         kind=message["kind"],
         work=WorkFacts(**message["work"]),
         warm_up=message["warm_up"],
+        streams=message["streams"],
     )
 
 

@@ -33,7 +33,6 @@ RESTART_RETRY_S: Final = 3
 """What clients are told to wait while a model starts again."""
 
 _MODULE: Final = "visreward.serving.workers.model"
-_MAX_IN_FLIGHT: Final = 2
 _MAX_BACKOFF_S: Final = 30.0
 _WARM_UP_TOLERANCE: Final = 1e-3
 
@@ -220,7 +219,7 @@ class ModelHost:
         return True
 
     async def _send_batches(self, worker: WorkerProcess) -> None:
-        """Send a batch when the model idles, and a full one while it computes."""
+        """Send a batch to each stream that idles, and a full one ahead."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -235,10 +234,10 @@ class ModelHost:
                 await worker.send({"id": self._num_sent, **message}, files)
 
     def _may_send(self) -> bool:
-        if not self._in_flight:
-            return True
+        assert self.hello is not None
+        num_idle = self.hello.streams - len(self._in_flight)
         is_full = self._queue.work >= self.setup.max_batch_tokens
-        return len(self._in_flight) < _MAX_IN_FLIGHT and is_full
+        return num_idle > 0 or (num_idle == 0 and is_full)
 
     def _observe(self, parts: list[Part[Candidate]]) -> None:
         name, now = self.setup.name, time.perf_counter()
@@ -272,7 +271,7 @@ class ModelHost:
         seconds, tokens = sum(answer["stages"].values()), batch_tokens(parts)
         self._watchdog.answered(tokens, seconds)
         if seconds > 0:
-            self._tokens_per_s = tokens / seconds
+            self._tokens_per_s = self.hello.streams * tokens / seconds
         self._metrics.observe_stages(name, answer["stages"])
         self._metrics.vision_cache.labels(name, "hit").set(answer["cache_hits"])
         self._metrics.vision_cache.labels(name, "miss").set(answer["cache_misses"])

@@ -42,7 +42,6 @@ class Watchdog:
 
     def answered(self, tokens: int, seconds: float) -> None:
         """Learn from a batch that took so many seconds in the model's process."""
-        self._batch = None
         if seconds > 0:
             self._rates.append(tokens / seconds)
 

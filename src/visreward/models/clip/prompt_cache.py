@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 from torch import Tensor
 
@@ -30,13 +31,14 @@ class TextFeature:
 class PromptCache:
     """The text features of the prompts used last.
 
-    Copies and pickles of a cache are empty.
+    Copies and pickles of a cache are empty. Threads may share one.
     """
 
     def __init__(self, max_prompts: int) -> None:
         self.max_prompts = max_prompts
         self._kept: OrderedDict[str, TextFeature] = OrderedDict()
         self._made_by: tuple[object, ...] | None = None
+        self._lock = Lock()
 
     def __reduce__(self) -> tuple[type[PromptCache], tuple[int]]:
         return PromptCache, (self.max_prompts,)
@@ -53,23 +55,26 @@ class PromptCache:
         """
         marks = weight_marks(weights)
         made_by = None if marks is None else (*settings, *marks)
-        if made_by is None or made_by != self._made_by:
-            self.clear()
-        self._made_by = made_by
         found: dict[str, TextFeature] = {}
-        for prompt in prompts:
-            feature = self._kept.get(prompt)
-            if feature is not None:
-                self._kept.move_to_end(prompt)
-                found[prompt] = feature
+        with self._lock:
+            if made_by is None or made_by != self._made_by:
+                self._kept.clear()
+            self._made_by = made_by
+            for prompt in prompts:
+                feature = self._kept.get(prompt)
+                if feature is not None:
+                    self._kept.move_to_end(prompt)
+                    found[prompt] = feature
         return found
 
     def keep(self, features: Mapping[str, TextFeature]) -> None:
         """Keep features made by the weights that `known` saw last, at the cost of the oldest."""
-        self._kept.update(features)
-        while len(self._kept) > self.max_prompts:
-            self._kept.popitem(last=False)
+        with self._lock:
+            self._kept.update(features)
+            while len(self._kept) > self.max_prompts:
+                self._kept.popitem(last=False)
 
     def clear(self) -> None:
         """Forget everything."""
-        self._kept.clear()
+        with self._lock:
+            self._kept.clear()

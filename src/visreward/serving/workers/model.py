@@ -1,12 +1,14 @@
 """The child process that holds one model: batches of pictures in, scores out.
 
-A thread reads requests and starts preparing their pictures, while the main thread computes.
+One thread reads requests and starts preparing their pictures, others compute, and the main thread
+sends the answers.
 """
 
 from __future__ import annotations
 
 import queue
 import socket
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from visreward.core.errors import VisrewardError
 from visreward.serving.workers.frames import Message, begin, receive, send
 
 if TYPE_CHECKING:
-    from visreward.serving.workers.scorer import OpenBatch, Scorer
+    from visreward.serving.workers.scorer import Scorer
 
 
 def main() -> None:
@@ -49,23 +51,21 @@ def _started(setup: Message) -> tuple[Scorer, Message]:
 
 
 def _serve(connection: socket.socket, scorer: Scorer) -> None:
-    from visreward.serving.workers.scorer import vision_cache_counts
-
-    waiting: queue.SimpleQueue[tuple[int, OpenBatch] | None] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Future[Message] | None] = queue.SimpleQueue()
 
     def read_ahead() -> None:
-        while (request := receive(connection)) is not None:
-            waiting.put((request.message["id"], scorer.open_batch(request.message, request.files)))
-        waiting.put(None)
+        with ThreadPoolExecutor(scorer.streams.num, thread_name_prefix="stream") as streams:
+            while (request := receive(connection)) is not None:
+                batch = scorer.open_batch(request.message, request.files)
+                streams.submit(scorer.answer, batch).add_done_callback(answers.put)
+            streams.shutdown(cancel_futures=True)
+        answers.put(None)
 
     Thread(target=read_ahead, name="read-ahead", daemon=True).start()
-    while (next_up := waiting.get()) is not None:
-        number, batch = next_up
-        answer = scorer.answer(batch)
-        hits, misses = vision_cache_counts(scorer.model)
+    while (done := answers.get()) is not None:
         try:
-            send(connection, {"id": number, **answer, "cache_hits": hits, "cache_misses": misses})
-        except ConnectionError:
+            send(connection, done.result())  # what no answer foresees ends the process
+        except (ConnectionError, CancelledError):
             return
 
 

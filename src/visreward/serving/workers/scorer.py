@@ -20,6 +20,7 @@ from visreward.core.types import Score
 from visreward.models.base import RewardModel
 from visreward.models.clip.family import CLIPRewardModel
 from visreward.models.loaded import LoadedSample
+from visreward.models.streams import Streams
 from visreward.models.vlm.reward import VLMReward
 from visreward.serving.problems import Code
 from visreward.serving.workers.frames import Message
@@ -43,6 +44,7 @@ class Scorer:
 
     Attributes:
         model: The model.
+        streams: How many threads may call `answer` at once.
         num_out_of_memory: How often a batch did not fit into memory and was halved.
     """
 
@@ -50,6 +52,7 @@ class Scorer:
         if cache_bytes is not None and isinstance(model, VLMReward):
             model.vision_cache.max_bytes = cache_bytes
         self.model = model
+        self.streams = Streams(model)
         self.num_out_of_memory = 0
         self._clock = StageClock(model)
         self._preprocess = self._clock.timed("prepare", model.preprocess)
@@ -59,8 +62,8 @@ class Scorer:
         """Start preparing the pictures of one request.
 
         Args:
-            request: `images`: maps of key, width and height; `items`: maps of prompt, image and
-                sources, which are places in `images`.
+            request: `id`: its number; `images`: maps of key, width and height; `items`: maps of
+                prompt, image and sources, which are places in `images`.
             files: The RGB pixels of each image.
         """
         pictures = [
@@ -68,13 +71,14 @@ class Scorer:
             for image, pixels in zip(request["images"], files, strict=True)
         ]
         return OpenBatch(
+            number=request["id"],
             keys=[image["key"] for image in request["images"]],
             pictures=pictures,
             items=request["items"],
         )
 
     def answer(self, batch: OpenBatch) -> Message:
-        """Return `results`, one map per item in order, and `stages`, seconds by stage."""
+        """Return `id`, of the request; `results`, one map per item in order; times and counts."""
         start = time.perf_counter()
         results: list[Message] = [{} for _ in batch.items]
         loaded: dict[int, LoadedSample] = {}
@@ -84,11 +88,20 @@ class Scorer:
             except InputError as error:
                 results[number] = _failure(error)
         waited = time.perf_counter() - start
-        for number, outcome in self._outcomes(loaded):
-            results[number] = outcome
+        with self.streams.one():
+            for number, outcome in self._outcomes(loaded):
+                results[number] = outcome
         stages = self._clock.lap(time.perf_counter() - start - waited)
         stages["prepare"] += waited
-        return {"results": results, "stages": stages, "out_of_memory": self.num_out_of_memory}
+        hits, misses = _vision_cache_counts(self.model)
+        return {
+            "id": batch.number,
+            "results": results,
+            "stages": stages,
+            "cache_hits": hits,
+            "cache_misses": misses,
+            "out_of_memory": self.num_out_of_memory,
+        }
 
     def hello(self) -> Message:
         """Return what the server must know, after a first score that warms everything up.
@@ -114,6 +127,7 @@ class Scorer:
             "kind": self.model.kind,
             "work": asdict(work_facts(self.model)),
             "warm_up": score.value,
+            "streams": self.streams.num,
         }
 
     def _prepared(self, image: Mapping[str, Any], pixels: SharedPixels) -> Image.Image:
@@ -152,10 +166,12 @@ class OpenBatch:
     def __init__(
         self,
         *,
+        number: int,
         keys: Sequence[str],
         pictures: Sequence[Future[Image.Image]],
         items: Sequence[Message],
     ) -> None:
+        self.number = number
         self.items = items
         self._keys = keys
         self._pictures = pictures
@@ -194,7 +210,7 @@ def work_facts(model: RewardModel) -> WorkFacts:
     return WorkFacts(pixels_per_token=256, prompt_tokens=1, min_pixels=side**2, max_pixels=side**2)
 
 
-def vision_cache_counts(model: RewardModel) -> tuple[int, int]:
+def _vision_cache_counts(model: RewardModel) -> tuple[int, int]:
     """Return how many images the model's cache had and had not, so far."""
     if not isinstance(model, VLMReward):
         return 0, 0

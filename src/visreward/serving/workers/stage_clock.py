@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Final, ParamSpec, TypeVar
@@ -21,12 +22,13 @@ STAGES: Final = ("prepare", "vision", "language", "head")
 class StageClock:
     """Time the towers of a model from outside, by wrapping the methods that run them.
 
+    Threads that compute batches side by side have laps of their own.
     On a CUDA device it waits for the device at the end of each stage, a few times per batch.
     """
 
     def __init__(self, model: RewardModel) -> None:
         self._model = model
-        self._seconds = dict.fromkeys(STAGES, 0.0)
+        self._laps = threading.local()
         for module in model.modules():
             if isinstance(module, CLIPBackbone):
                 self._wrap(module, "image_features", "vision")
@@ -43,15 +45,19 @@ class StageClock:
             try:
                 return function(*args, **kwargs)
             finally:
-                self._seconds[stage] += self._now() - start
+                self._lap()[stage] += self._now() - start
 
         return run
 
     def lap(self, total_s: float) -> dict[str, float]:
-        """Return the seconds of each stage since the last lap; the head has what is left over."""
-        found = dict(self._seconds)
+        """Return the seconds of each stage since this thread's last; the head has what is left."""
+        found = self._lap()
         found["head"] = max(0.0, total_s - sum(found.values()))
-        self._seconds = dict.fromkeys(STAGES, 0.0)
+        del self._laps.seconds
+        return found
+
+    def _lap(self) -> dict[str, float]:
+        found: dict[str, float] = vars(self._laps).setdefault("seconds", dict.fromkeys(STAGES, 0.0))
         return found
 
     def _wrap(self, module: torch.nn.Module, method: str, stage: str) -> None:
