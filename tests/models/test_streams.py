@@ -20,11 +20,11 @@ def model() -> RewardModel:
 
 
 @pytest.fixture(autouse=True)
-def cores() -> Iterator[int]:
-    """Let torch have six cores, whatever the machine has."""
+def six_cores() -> Iterator[None]:
+    """Let torch have six cores, whatever the machine has, and its own again after each test."""
     before = torch.get_num_threads()
     torch.set_num_threads(6)
-    yield 6
+    yield
     torch.set_num_threads(before)
 
 
