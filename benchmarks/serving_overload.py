@@ -24,7 +24,7 @@ import uvloop
 
 from record import write_run
 from serving_load.accounts import account, milliseconds
-from serving_load.clients import Reply, closed_loop, open_loop, over_after, scored_per_s
+from serving_load.clients import Reply, open_loop, press, scored_per_s
 from serving_load.server import Server, holds_within, running_server
 from serving_load.workload import Plan, add_options
 from visreward.serving.workers.stage_clock import STAGES
@@ -61,14 +61,12 @@ def observed(server: Server, model: str) -> Iterator[dict[str, Any]]:
 def peak(server: Server, options: argparse.Namespace, plan: Plan, tag: str) -> dict[str, Any]:
     """Return candidates per second when every client waits for its answer."""
     with observed(server, options.model) as found:
-        replies = uvloop.run(
-            closed_loop(
-                server.port,
-                plan.bodies(tag),
-                num_clients=options.clients,
-                is_over=over_after(options.peak_seconds),
-                tag=tag,
-            )
+        replies = press(
+            server.port,
+            plan.bodies(tag),
+            num_clients=options.clients,
+            seconds=options.peak_seconds,
+            tag=tag,
         )
     return {"per_s": scored_per_s(replies), **found}
 

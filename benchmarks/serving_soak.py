@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from record import write_run
 from serving_load.accounts import account
-from serving_load.clients import closed_loop, open_loop, over_after, scored_per_s
+from serving_load.clients import open_loop, press, scored_per_s
 from serving_load.server import Server, holds_within, running_server
 from serving_load.workload import Plan, add_options
 from visreward.core.extras import require_extra
@@ -58,15 +58,7 @@ def slope_per_hour(seconds: NDArray[np.float64], mib: NDArray[np.float64]) -> di
 def soak(server: Server, options: argparse.Namespace, plan: Plan) -> dict[str, Any]:
     """Return memory and answers of the steady load."""
     bodies = plan.bodies("soak")
-    warm = uvloop.run(
-        closed_loop(
-            server.port,
-            bodies,
-            num_clients=32,
-            is_over=over_after(options.warm_seconds),
-            tag="warm",
-        )
-    )
+    warm = press(server.port, bodies, num_clients=32, seconds=options.warm_seconds, tag="warm")
     peak_per_s = scored_per_s(warm)
     times: list[float] = []
     memory: list[dict[str, float]] = []

@@ -22,7 +22,7 @@ from typing import Any
 import uvloop
 
 from record import write_run
-from serving_load.clients import closed_loop, open_loop, over_after, scored_per_s
+from serving_load.clients import open_loop, press, scored_per_s
 from serving_load.library import Library, beside
 from serving_load.server import Server, running_server
 from serving_load.workload import Plan, add_options
@@ -37,14 +37,8 @@ def served_turn(
     name = options.model
     sums = [f'visreward_batch_items_{part}{{model="{name}"}}' for part in ("sum", "count")]
     before, batches_before = server.cpu_seconds(), [server.metric(each) for each in sums]
-    replies = uvloop.run(
-        closed_loop(
-            server.port,
-            plan.bodies(tag),
-            num_clients=options.clients,
-            is_over=over_after(options.seconds),
-            tag=tag,
-        )
+    replies = press(
+        server.port, plan.bodies(tag), num_clients=options.clients, seconds=options.seconds, tag=tag
     )
     after, batches_after = server.cpu_seconds(), [server.metric(each) for each in sums]
     num_scored = sum(reply.num_scored for reply in replies)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import msgpack
 import numpy as np
+import uvloop
 
 REPLY_S = 120.0
 REFUSED_S = 0.1
@@ -111,12 +112,6 @@ class Connection:
             self._streams = None
 
 
-def over_after(seconds: float) -> Callable[[], bool]:
-    """Return what says whether some seconds are over, from now."""
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() >= end
-
-
 async def closed_loop(
     port: int,
     bodies: Iterator[bytes],
@@ -145,6 +140,22 @@ async def closed_loop(
 
     await asyncio.gather(*map(client, range(num_clients)))
     return replies
+
+
+def press(
+    port: int, bodies: Iterator[bytes], *, num_clients: int, seconds: float, tag: str
+) -> list[Reply]:
+    """Let clients ask as fast as they are answered, for some seconds."""
+    end = time.monotonic() + seconds
+    return uvloop.run(
+        closed_loop(
+            port,
+            bodies,
+            num_clients=num_clients,
+            is_over=lambda: time.monotonic() >= end,
+            tag=tag,
+        )
+    )
 
 
 async def open_loop(
