@@ -30,6 +30,8 @@ def environment_of_a_child() -> dict[str, str]:
         worker = await WorkerProcess.start("visreward.serving.workers.decoder")
         await worker.send({"max_pixels": 1000})
         try:
+            await worker.send({"image": b"", "is_upright": False})
+            assert await worker.receive() is not None  # it runs: before that, environ may be empty
             return Path(f"/proc/{worker.pid}/environ").read_bytes()
         finally:
             await worker.stop()
