@@ -26,7 +26,7 @@ from record import write_run
 from serving_load.accounts import account, milliseconds
 from serving_load.clients import Reply, open_loop, press, scored_per_s
 from serving_load.server import Server, holds_within, running_server
-from serving_load.workload import Plan, add_options
+from serving_load.workload import Plan, add_options, random_times
 from visreward.serving.workers.stage_clock import STAGES
 
 
@@ -81,8 +81,9 @@ def overload(
             open_loop(
                 server.port,
                 plan.bodies("over"),
-                rate=options.times * peak_per_s / options.candidates,
-                seconds=options.seconds,
+                times=random_times(
+                    rate=options.times * peak_per_s / options.candidates, seconds=options.seconds
+                ),
                 tag="over",
                 num_clients=options.clients,
                 each_second=lambda: memory.append(server.memory_mib()),

@@ -26,7 +26,7 @@ from record import write_run
 from serving_load.accounts import account
 from serving_load.clients import open_loop, press, scored_per_s
 from serving_load.server import Server, holds_within, running_server
-from serving_load.workload import Plan, add_options
+from serving_load.workload import Plan, add_options, random_times
 from visreward.core.extras import require_extra
 
 NUM_BLOCKS = 12
@@ -71,8 +71,9 @@ def soak(server: Server, options: argparse.Namespace, plan: Plan) -> dict[str, A
         open_loop(
             server.port,
             bodies,
-            rate=options.load * peak_per_s / options.candidates,
-            seconds=60 * options.minutes,
+            times=random_times(
+                rate=options.load * peak_per_s / options.candidates, seconds=60 * options.minutes
+            ),
             tag="soak",
             each_second=read,
         )

@@ -6,7 +6,8 @@ clients that each wait for their answer. All images differ, so that no cache hel
 on the same cores too. `share` compares candidates per second. `share_by_cpu` compares what a
 candidate takes of the cores, which is the same where both sides fill them, and which other programs
 on the machine disturb less. Then single requests come at random, at a tenth of that rate, and the
-library scores the same ones in its process.
+library scores the same ones in its process, which come at the same times and may wait for each
+other.
 
 Run: python benchmarks/serving_throughput.py [--model NAME] [--threads N] [--repeats N]
      [--output FILE.json]
@@ -25,7 +26,7 @@ from record import write_run
 from serving_load.clients import open_loop, press, scored_per_s
 from serving_load.library import Library, beside
 from serving_load.server import Server, running_server
-from serving_load.workload import Plan, add_options
+from serving_load.workload import Plan, add_options, random_times
 
 ROLES = ("http", "decoder", "model")
 
@@ -97,22 +98,15 @@ def added_latency(
 ) -> dict[str, Any]:
     """Return the median seconds of single requests at a tenth of the peak, both sides in turn."""
     rate = 0.1 * peak_per_s / options.candidates
+    times = random_times(rate=rate, seconds=options.requests / rate)
     served: list[float] = []
     in_process: list[float] = []
     for number in range(options.repeats):
         replies = uvloop.run(
-            open_loop(
-                server.port,
-                plan.bodies(f"l{number}"),
-                rate=rate,
-                seconds=options.requests / rate,
-                tag=f"l{number}",
-            )
+            open_loop(server.port, plan.bodies(f"l{number}"), times=times, tag=f"l{number}")
         )
         served += [reply.seconds for reply in replies if reply.status == 200]
-        in_process += library.one(
-            num=options.requests, pause_s=max(0.0, 0.9 / rate), tag=f"p{number}"
-        )
+        in_process += library.one(times=times, tag=f"p{number}")
     medians = [1000 * statistics.median(each) for each in (served, in_process)]
     return {
         "requests_per_s": rate,

@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgpack
-import numpy as np
 import uvloop
 
 REPLY_S = 120.0
@@ -162,24 +161,21 @@ async def open_loop(
     port: int,
     bodies: Iterator[bytes],
     *,
-    rate: float,
-    seconds: float,
+    times: Sequence[float],
     tag: str,
     num_clients: int = 64,
     each_second: Callable[[], None] = lambda: None,
 ) -> list[Reply]:
-    """Send requests at random times, whatever the server does.
+    """Send requests at their times, whatever the server does.
 
     Args:
         port: Of the server.
         bodies: What to send.
-        rate: Requests per second in the mean; the pauses are exponential.
-        seconds: How long.
+        times: When each is sent, in seconds from the start.
         tag: Begins every request's id.
         num_clients: How many names the requests go by, in turn.
         each_second: Called about once a second.
     """
-    rng = np.random.default_rng(0)
     start = time.monotonic()
     idle: list[list[Connection]] = [[] for _ in range(num_clients)]
     replies: list[Reply] = []
@@ -193,11 +189,10 @@ async def open_loop(
         )
         lane.append(connection)
 
-    due, last_second = start, 0
-    while due < start + seconds:
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
+    last_second = 0
+    for due in times:
+        await asyncio.sleep(max(0.0, start + due - time.monotonic()))
         tasks.append(asyncio.create_task(ask(len(tasks))))
-        due += rng.exponential(1 / rate)
         if int(time.monotonic() - start) > last_second:
             last_second = int(time.monotonic() - start)
             each_second()

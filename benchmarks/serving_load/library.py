@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -39,9 +39,9 @@ class Library:
         """Score some requests as a stream; returns `seconds`, `cpu_s` and `num_scored`."""
         return self.turn(do="stream", num=num, batch_size=batch_size, tag=tag)
 
-    def one(self, *, num: int, pause_s: float, tag: str) -> list[float]:
-        """Return the seconds of some requests, scored one after the other."""
-        seconds: list[float] = self.turn(do="one", num=num, pause_s=pause_s, tag=tag)["seconds"]
+    def one(self, *, times: Sequence[float], tag: str) -> list[float]:
+        """Return the seconds of single requests from their times on; one that is early waits."""
+        seconds: list[float] = self.turn(do="one", times=list(times), tag=tag)["seconds"]
         return seconds
 
 
@@ -98,11 +98,13 @@ def main() -> None:
 
     def one(order: dict[str, Any]) -> dict[str, Any]:
         seconds = []
-        for work in islice(endless(works, order["tag"]), order["num"]):
-            time.sleep(order["pause_s"])
-            start = time.perf_counter()
+        start = time.perf_counter()
+        for due, work in zip(order["times"], endless(works, order["tag"]), strict=False):
+            early_s = start + due - time.perf_counter()
+            time.sleep(max(0.0, early_s))
+            begin = time.perf_counter() if early_s > 0 else start + due
             model.score(samples(work))
-            seconds.append(time.perf_counter() - start)
+            seconds.append(time.perf_counter() - begin)
         return {"seconds": seconds}
 
     for line in sys.stdin:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgpack
+import numpy as np
 from PIL import Image
 
 from serving_load.server import Server
@@ -109,6 +110,19 @@ def add_options(parser: argparse.ArgumentParser, *, distinct: int) -> None:
         "--distinct", type=int, default=distinct, help="requests with their own pixels"
     )
     parser.add_argument("--threads", type=int, help="of torch; default: its choice")
+
+
+def random_times(*, rate: float, seconds: float) -> list[float]:
+    """Return when requests come, in seconds from the start; the pauses are exponential.
+
+    Args:
+        rate: Requests per second in the mean.
+        seconds: Before which all of them come.
+    """
+    rng = np.random.default_rng(0)
+    pauses = rng.exponential(1 / rate, size=int(2 * rate * seconds) + 100)
+    times = np.concatenate([[0.0], np.cumsum(pauses)])
+    return [float(each) for each in times if each < seconds]
 
 
 def endless(works: list[Work], tag: str) -> Iterator[Work]:

@@ -224,6 +224,9 @@ def test_screen_reader_has_a_name_for_every_control_and_no_name_twice(
         if tab != "Models":
             assert page.get_by_role("group", name="Reward model").count() == 1
         assert page.evaluate(nameless) == []
+        levels = page.get_by_role("heading").evaluate_all("them => them.map(one => one.tagName)")
+        assert levels[0] == "H1"
+        assert set(levels[1:]) <= {"H2"}  # no level is left out
         # The tree that a screen reader reads: no key of a dictionary, no empty definition.
         page.wait_for_timeout(300)
         tree = page.locator("body").aria_snapshot()

@@ -136,8 +136,9 @@ def test_rank_is_the_order_of_the_scores_and_lists_failures_apart(
     ]
 
 
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
 def test_rerank_has_the_vllm_shape(
-    http: httpx2.Client, edits: dict[str, bytes], offline: list[visreward.Score]
+    path: str, http: httpx2.Client, edits: dict[str, bytes], offline: list[visreward.Score]
 ) -> None:
     def part(name: str) -> dict[str, Any]:
         url = f"data:image/png;base64,{base64_of(edits[name])}"
@@ -150,7 +151,7 @@ def test_rerank_has_the_vllm_shape(
         "top_n": 2,
         "truncate_prompt_tokens": 5,
     }
-    response = http.post("/rerank", json=asked)
+    response = http.post(path, json=asked)
     assert response.status_code == 200, response.text
     body = response.json()
     assert set(body) >= {"id", "model", "usage", "results"}

@@ -81,7 +81,7 @@ def ranking_html(scored: Scored, model: RewardModel) -> str:
 
     Failed images are named with their reasons below.
     """
-    failed = f"<h3>Not scored</h3>\n{faults(scored.failed)}" if scored.failed else ""
+    failed = f"<h2>Not scored</h2>\n{faults(scored.failed)}" if scored.failed else ""
     ranking = scored.ranking
     if ranking is None:
         return f'<div class="shown">{failed}{about_html(model.facts)}</div>'
@@ -133,7 +133,7 @@ def _model_html(facts: ModelFacts) -> str:
     }
     lines = "".join(f"<dt>{name}</dt><dd>{text(value)}</dd>\n" for name, value in rows.items())
     return (
-        f'<section class="model-facts" aria-label="{text(facts.name)}"><h3>{text(facts.name)}</h3>'
+        f'<section class="model-facts" aria-label="{text(facts.name)}"><h2>{text(facts.name)}</h2>'
         f"{_limits(facts)}<dl>{lines}</dl></section>"
     )
 
@@ -152,7 +152,7 @@ def _single_scales(
 
 def _asked(prompt: str, model: RewardModel) -> str:
     words = f"“{text(prompt)}”" if model.facts.needs_prompt else "The image alone, without a prompt"
-    return f'<h3 class="asked">{words}</h3>\n'
+    return f'<h2 class="asked">{words}</h2>\n'
 
 
 def _before(scored: Scored) -> str:
@@ -192,7 +192,7 @@ def _ladder(place: RankedItem, landmarks: Scored, thumbnails: dict[str, str]) ->
     rows.sort(key=lambda row: -row[0].score.value)
     lines = "".join(_rung(each, uri, scale, is_own=is_own) for each, uri, is_own in rows)
     return (
-        "<h3>Where this score stands</h3>\n"
+        "<h2>Where this score stands</h2>\n"
         f'<p class="count">Among the examples for “{text(known.prompt)}”</p>\n'
         f'<ol class="ladder">\n{lines}</ol>\n'
     )

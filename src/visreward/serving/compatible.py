@@ -152,8 +152,10 @@ class UniRLResponse(ForeignSchema):
 
 
 @router.post("/rerank", **documented(RerankResponse, takes=RerankRequest, is_json=True))
+@router.post("/v1/rerank", **documented(RerankResponse, takes=RerankRequest, is_json=True))
+@router.post("/v2/rerank", **documented(RerankResponse, takes=RerankRequest, is_json=True))
 async def rerank(request: Request) -> Response:
-    """Rank candidates in the shape of vLLM and Cohere."""
+    """Rank candidates in the shape of vLLM and Cohere, at all the paths that their clients use."""
     service = service_of(request)
     asked = await read_model(request, RerankRequest, service.settings.limits)
     query = asked.query

@@ -71,6 +71,8 @@ def test_page_pair_answers_by_key_and_button_and_takes_back(
             after(page, act)
         assert page.inner_text(".va-message") == "Skipped."
         page.wait_for_selector("#va-message[role=status]")
+        prompt = page.inner_text("#va-question h2").split(maxsplit=1)[1]
+        assert f"Next: {prompt}" in (page.text_content("#va-message") or "")
         after(page, "u")
         after(page, "u")
         after(page, "#va-second")

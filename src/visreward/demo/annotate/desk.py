@@ -42,6 +42,7 @@ class View:
         question: HTML.
         progress: HTML.
         message: One sentence of plain text on what has just happened.
+        prompt: Of the open question; empty where there is none.
         can_answer: Whether there is a question with all its images.
         can_skip: Whether there is a question.
         can_undo: Whether there is an answer to take back.
@@ -50,6 +51,7 @@ class View:
     question: str
     progress: str
     message: str
+    prompt: str
     can_answer: bool
     can_skip: bool
     can_undo: bool
@@ -82,6 +84,7 @@ class Desk:
             question=question,
             progress=progress_html(annotator, progress),
             message=message,
+            prompt="" if opened is None else opened.question.prompt,
             can_answer=is_whole,
             can_skip=opened is not None,
             can_undo=num_done > 0,

@@ -160,6 +160,11 @@ def _sending(rows: str) -> str:
     return f"(who, sent) => [who, window.visrewardSent({rows})]"
 
 
+def _spoken(prompt: str) -> str:
+    """Return what a screen reader says after the message: the question stands elsewhere."""
+    return f'<p class="va-hidden">Next: {escape(prompt)}</p>' if prompt else ""
+
+
 def _updates(view: View, num_answers: int) -> list[Any]:  # a value or an update for each output
     """Return what a view changes: question, progress, message, and which buttons can be used."""
     import gradio
@@ -168,6 +173,6 @@ def _updates(view: View, num_answers: int) -> list[Any]:  # a value or an update
     return [
         view.question,
         view.progress,
-        f'<p class="va-message">{escape(view.message)}</p>',
+        f'<p class="va-message">{escape(view.message)}</p>{_spoken(view.prompt)}',
         *(gradio.Button(interactive=each) for each in usable),
     ]
