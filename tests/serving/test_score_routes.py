@@ -155,6 +155,11 @@ def test_rerank_has_the_vllm_shape(
     assert response.status_code == 200, response.text
     body = response.json()
     assert set(body) >= {"id", "model", "usage", "results"}
+    num_tokens = body["usage"]["total_tokens"]
+    del asked["documents"][1:]
+    one = http.post(path, json=asked).json()["usage"]["total_tokens"]
+    # The source image is counted once, however many candidates there are.
+    assert 0 < one < num_tokens < 4 * one
     best = sorted(range(4), key=lambda index: -offline[index].value)[:2]
     assert [result["index"] for result in body["results"]] == best
     for result in body["results"]:

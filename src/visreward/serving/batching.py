@@ -33,6 +33,11 @@ class Job(Generic[T]):
     num_taken: int = 0
 
     @property
+    def num_tokens(self) -> int:
+        """Return the tokens of the whole."""
+        return sum(self.item_work) + self.shared_work
+
+    @property
     def num_left(self) -> int:
         """Return how many candidates wait."""
         return len(self.items) - self.num_taken

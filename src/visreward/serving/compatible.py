@@ -102,9 +102,9 @@ class RerankResult(ForeignSchema):
 
 
 class RerankUsage(ForeignSchema):
-    """Not counted."""
+    """About how many tokens the model saw, as batches are counted."""
 
-    total_tokens: int = 0
+    total_tokens: int
 
 
 class RerankError(ForeignSchema):
@@ -183,7 +183,7 @@ async def rerank(request: Request) -> Response:
     body = RerankResponse(
         id=f"rerank-{uuid.uuid4().hex}",
         model=answer.facts.name,
-        usage=RerankUsage(),
+        usage=RerankUsage(total_tokens=answer.num_tokens),
         results=results[: asked.top_n],
         errors=[RerankError(index=each.index, error=each.error) for each in items if each.error],
     )

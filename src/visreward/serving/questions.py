@@ -35,10 +35,15 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The outcome of each candidate, in order."""
+    """The outcome of each candidate, in order.
+
+    Attributes:
+        num_tokens: About how many were asked of the model, as batches are counted.
+    """
 
     facts: ModelFacts
     outcomes: tuple[Outcome, ...]
+    num_tokens: int
 
 
 def check_question(question: Question, facts: ModelFacts, limits: Limits) -> None:

@@ -157,7 +157,7 @@ class RewardService:
         found = tuple(each for each in outcomes if each is not None)
         assert len(found) == len(question.candidates)
         self._count(host.setup.name, found)
-        return Answer(facts=hello.facts, outcomes=found)
+        return Answer(facts=hello.facts, outcomes=found, num_tokens=job.num_tokens)
 
     @contextlib.contextmanager
     def _counted(self, client: str, num_items: int) -> Iterator[None]:
