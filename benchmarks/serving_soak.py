@@ -32,6 +32,12 @@ from visreward.core.extras import require_extra
 NUM_BLOCKS = 12
 
 
+def block_medians(mib: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the median of each of a few equal blocks of readings, in order."""
+    parts = np.array_split(mib, min(NUM_BLOCKS, len(mib)))
+    return np.array([np.median(part) for part in parts])
+
+
 def slope_per_hour(seconds: NDArray[np.float64], mib: NDArray[np.float64]) -> dict[str, float]:
     """Return the slope of memory over time in MiB per hour, with its 95 % interval.
 
@@ -46,7 +52,7 @@ def slope_per_hour(seconds: NDArray[np.float64], mib: NDArray[np.float64]) -> di
 
     parts = min(NUM_BLOCKS, len(mib))
     x = np.array([part.mean() for part in np.array_split(seconds, parts)]) / 3600
-    y = np.array([np.median(part) for part in np.array_split(mib, parts)])
+    y = block_medians(mib)
     if not np.ptp(y):
         return {"slope": 0.0, "low": 0.0, "high": 0.0}
     found = stats.linregress(x, y)
@@ -86,15 +92,16 @@ def soak(server: Server, options: argparse.Namespace, plan: Plan) -> dict[str, A
     holds_within(lambda: len(logged()) >= len(replies), timeout_s=10)
     skip = len(times) // 10
     seconds = np.array(times)[skip:]
+    steady = {role: np.array([each[role] for each in memory])[skip:] for role in memory[0]}
     return {
         "peak_per_s": peak_per_s,
-        "slopes_mib_per_hour": {
-            role: slope_per_hour(seconds, np.array([each[role] for each in memory])[skip:])
-            for role in memory[0]
-        },
+        "slopes_mib_per_hour": {role: slope_per_hour(seconds, mib) for role, mib in steady.items()},
         "memory_mib": {
-            role: [memory[skip][role], memory[-1][role], max(each[role] for each in memory)]
-            for role in memory[0]
+            role: [mib[0], mib[-1], max(each[role] for each in memory)]
+            for role, mib in steady.items()
+        },
+        "block_medians_mib": {
+            role: block_medians(mib).round(1).tolist() for role, mib in steady.items()
         },
         "account": asdict(account(replies, logged())),
         "is_whole": account(replies, logged()).is_whole,

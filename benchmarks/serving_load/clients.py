@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import msgpack
 import uvloop
@@ -166,7 +167,7 @@ async def open_loop(
     num_clients: int = 64,
     each_second: Callable[[], None] = lambda: None,
 ) -> list[Reply]:
-    """Send requests at their times, whatever the server does.
+    """Send requests at their times, whatever the server does; what was refused is asked again.
 
     Args:
         port: Of the server.
@@ -177,6 +178,7 @@ async def open_loop(
         each_second: Called about once a second.
     """
     start = time.monotonic()
+    refused: list[bytes] = []
     idle: list[list[Connection]] = [[] for _ in range(num_clients)]
     replies: list[Reply] = []
     tasks: list[asyncio.Task[None]] = []
@@ -184,9 +186,11 @@ async def open_loop(
     async def ask(number: int) -> None:
         lane = idle[number % num_clients]
         connection = lane.pop() if lane else Connection(port, f"client-{number % num_clients}")
-        replies.append(
-            await connection.post("/v1/score", next(bodies), request_id=f"{tag}-{number}")
-        )
+        body = refused.pop() if refused else next(bodies)
+        reply = await connection.post("/v1/score", body, request_id=f"{tag}-{number}")
+        replies.append(reply)
+        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+            refused.append(body)
         lane.append(connection)
 
     last_second = 0

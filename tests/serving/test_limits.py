@@ -6,6 +6,7 @@ import base64
 import json
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -92,5 +93,19 @@ def test_deadline_passes_in_the_queue_and_the_request_is_dropped(
 ) -> None:
     with server.frozen(IMAGE_MODEL):
         response = http.post("/v1/score", json=request_of(png(8, 8), timeout_s=0.3))
-        assert (response.status_code, code_of(response)) == (504, "deadline_exceeded")
+        assert (response.status_code, code_of(response)) == (408, "timeout_passed")
+        assert response.json()["error"]["field"] == "timeout_s"
         assert server.metric("visreward_queued_items") == 0
+
+
+def test_servers_own_limit_is_a_504_whatever_the_request_gives(
+    start_server: Callable[..., AbstractContextManager[Server]], png: MakePng
+) -> None:
+    with (
+        start_server("--model", IMAGE_MODEL, "--timeout-s", "0.3") as server,
+        server.frozen(IMAGE_MODEL),
+        server.http() as http,
+    ):
+        for fields in ({}, {"timeout_s": 60}):
+            response = http.post("/v1/score", json=request_of(png(8, 8), **fields))
+            assert (response.status_code, code_of(response)) == (504, "deadline_exceeded")

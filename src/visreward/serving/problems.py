@@ -53,6 +53,7 @@ class Code(StrEnum):
     MODEL_NOT_READY = "model_not_ready"
     MODEL_RESTARTED = "model_restarted"
     SHUTTING_DOWN = "shutting_down"
+    TIMEOUT_PASSED = "timeout_passed"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     CANCELLED = "cancelled"
     INTERNAL_ERROR = "internal_error"
@@ -181,8 +182,11 @@ CATALOGUE: Final[dict[Code, Entry]] = {
         True,
     ),
     Code.SHUTTING_DOWN: Entry(503, "The server is shutting down. Ask another one.", True),
+    Code.TIMEOUT_PASSED: Entry(
+        408, "The request was not done in the seconds of its timeout_s, and was dropped.", True
+    ),
     Code.DEADLINE_EXCEEDED: Entry(
-        504, "The request was not done in the time it had, and was dropped.", True
+        504, "The request was not done in the time that the server gives, and was dropped.", True
     ),
     Code.CANCELLED: Entry(499, "The client closed the connection, and the request was dropped."),
     Code.INTERNAL_ERROR: Entry(

@@ -134,11 +134,13 @@ class RewardService:
         hello = host.known()
         check_question(question, hello.facts, self.settings.limits)
         self.check_room(question.client, len(question.candidates))
-        limit_s = self.settings.limits.timeout_s
+        limit_s, own_s = self.settings.limits.timeout_s, question.timeout_s
         try:
-            async with asyncio.timeout(min(question.timeout_s or limit_s, limit_s)):
+            async with asyncio.timeout(min(own_s or limit_s, limit_s)):
                 return await self._scored(question, host, hello)
         except TimeoutError:
+            if own_s is not None and own_s < limit_s:
+                raise Problem(Code.TIMEOUT_PASSED, field="timeout_s") from None
             raise Problem(Code.DEADLINE_EXCEEDED) from None
 
     async def _scored(self, question: Question, host: ModelHost, hello: Hello) -> Answer:
