@@ -86,7 +86,7 @@ def overload(
                 ),
                 tag="over",
                 num_clients=options.clients,
-                each_second=lambda: memory.append(server.memory_mib()),
+                read=lambda: memory.append(server.memory_mib()),
             )
         )
     holds_within(lambda: len(requests_logged(server, "over-")) >= len(replies), timeout_s=10)

@@ -81,7 +81,7 @@ def soak(server: Server, options: argparse.Namespace, plan: Plan) -> dict[str, A
                 rate=options.load * peak_per_s / options.candidates, seconds=60 * options.minutes
             ),
             tag="soak",
-            each_second=read,
+            read=read,
         )
     )
 

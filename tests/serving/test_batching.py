@@ -108,6 +108,7 @@ def test_clear_returns_every_job() -> None:
     jobs = [job("a"), job("b"), job("a")]
     queue = queue_of(*jobs)
     assert set(queue.clear()) == set(jobs)
+    assert queue.work == 0
     assert queue.take(100) == []
 
 
@@ -130,7 +131,9 @@ def test_take_every_candidate_leaves_once_and_batches_keep_their_budget(
 ) -> None:
     queue = queue_of(*jobs)
     taken: Counter[tuple[int, int]] = Counter()
+    assert queue.work == sum(sum(each.item_work) for each in jobs)
     while parts := queue.take(max_work):
+        assert queue.work == sum(each.work_left for each in queue.jobs())
         items = [(id(p.job), n) for p in parts for n in range(p.start, p.stop)]
         taken.update(items)
         shared = {p.job.group or str(id(p.job)): p.job.shared_work for p in parts}

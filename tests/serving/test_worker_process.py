@@ -40,16 +40,20 @@ def environment_of_a_child() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
-@pytest.mark.parametrize(("given", "expected"), [(None, "1000"), ("7", "7")])
-def test_child_sees_no_api_key_and_spins_little_unless_told_otherwise(
-    given: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["GOMP_SPINCOUNT", "MALLOC_ARENA_MAX"])
+@pytest.mark.parametrize("given", [None, "7"])
+def test_child_sees_no_api_key_and_our_threading_unless_told_otherwise(
+    name: str, given: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VISREWARD_API_KEY", "secret")
     monkeypatch.setenv("VISREWARD_OTHER", "passed on")
-    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    ours = {"GOMP_SPINCOUNT": "1000", "MALLOC_ARENA_MAX": "1"}
+    for each in ours:
+        monkeypatch.delenv(each, raising=False)
     if given is not None:
-        monkeypatch.setenv("GOMP_SPINCOUNT", given)
+        monkeypatch.setenv(name, given)
     found = environment_of_a_child()
     assert "VISREWARD_API_KEY" not in found
     assert found["VISREWARD_OTHER"] == "passed on"
-    assert found["GOMP_SPINCOUNT"] == expected
+    expected = ours if given is None else ours | {name: given}
+    assert {each: found[each] for each in ours} == expected

@@ -70,32 +70,33 @@ class FairQueue(Generic[T]):
 
     A lane that was empty starts level with the others, so that waiting earns no credit. A batch
     holds at most `max_work` tokens, or one single candidate that has more: every job ends.
+
+    Attributes:
+        work: Tokens of all candidates that wait.
     """
 
     def __init__(self) -> None:
         self._lanes: dict[str, _Lane[T]] = {}
         self._turn = 0.0
+        self.work = 0
 
     def push(self, job: Job[T]) -> None:
         """Add a job at the end of its client's lane."""
         lane = self._lanes.setdefault(job.client, _Lane(self._turn))
         lane.jobs.append(job)
+        self.work += job.work_left
 
     def jobs(self) -> Iterator[Job[T]]:
         """Yield every job that waits."""
         for lane in self._lanes.values():
             yield from lane.jobs
 
-    @property
-    def work(self) -> int:
-        """Return the tokens of all candidates that wait."""
-        return sum(job.work_left for job in self.jobs())
-
     def remove(self, job: Job[T]) -> None:
         """Take a job out that nobody waits for; what is left of it, if anything is."""
         lane = self._lanes.get(job.client)
         if lane is not None and job in lane.jobs:
             lane.jobs.remove(job)
+            self.work -= job.work_left
             if not lane.jobs:
                 del self._lanes[job.client]
 
@@ -103,6 +104,7 @@ class FairQueue(Generic[T]):
         """Remove and return every job."""
         found = list(self.jobs())
         self._lanes.clear()
+        self.work = 0
         return found
 
     def take(self, max_work: int) -> list[Part[T]]:
@@ -135,7 +137,9 @@ class FairQueue(Generic[T]):
 
     def _charge(self, job: Job[T], count: int, work: int) -> None:
         self._lanes[job.client].turn += work
+        before = job.work_left
         job.num_taken += count
+        self.work -= before - job.work_left
         if not job.num_left:
             self.remove(job)
 

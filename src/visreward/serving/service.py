@@ -117,11 +117,14 @@ class RewardService:
             Problem: with the seconds after which there may be some.
         """
         limit = self.settings.limits.queue_items
-        wait_s = max((host.wait_s() for host in self.hosts.values()), default=1)
         if self._num_items.total() + num_items > limit:
-            raise Problem(Code.QUEUE_FULL, retry_after_s=wait_s)
-        if self._num_items[client] + num_items > max(1, limit // 2):
-            raise Problem(Code.CLIENT_QUEUE_FULL, retry_after_s=wait_s)
+            code = Code.QUEUE_FULL
+        elif self._num_items[client] + num_items > max(1, limit // 2):
+            code = Code.CLIENT_QUEUE_FULL
+        else:
+            return
+        wait_s = max((host.wait_s() for host in self.hosts.values()), default=1)
+        raise Problem(code, retry_after_s=wait_s)
 
     async def score(self, question: Question) -> Answer:
         """Score the candidates of one question; cancelling it takes it out of the queue.
