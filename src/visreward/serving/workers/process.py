@@ -18,8 +18,8 @@ _THREADING: Final = {"GOMP_SPINCOUNT": "1000", "MALLOC_ARENA_MAX": "1"}
 
 Threads of torch that wait for the next operation spin for less than 0.1 ms and then sleep; by
 themselves they spin for milliseconds, a fifth of the cores, which decoders and the server lack. And
-all threads take their memory from one place, where what one has freed serves the others; with places
-of their own, a process goes on growing."""
+all threads take their memory from one place, where what one has freed serves the others; with a
+place for each, a process goes on growing."""
 
 
 class WorkerProcess:
