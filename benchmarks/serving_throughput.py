@@ -99,6 +99,11 @@ def added_latency(
     """Return the median seconds of single requests at a tenth of the peak, both sides in turn."""
     rate = 0.1 * peak_per_s / options.candidates
     times = random_times(rate=rate, seconds=options.requests / rate)
+    queue = [
+        f'visreward_stage_seconds_{part}{{model="{options.model}",stage="queue"}}'
+        for part in ("sum", "count")
+    ]
+    before = [server.metric(each) for each in queue]
     served: list[float] = []
     in_process: list[float] = []
     for number in range(options.repeats):
@@ -107,12 +112,14 @@ def added_latency(
         )
         served += [reply.seconds for reply in replies if reply.status == 200]
         in_process += library.one(times=times, tag=f"p{number}")
+    waited_s, waits = (server.metric(each) - b for each, b in zip(queue, before, strict=True))
     medians = [1000 * statistics.median(each) for each in (served, in_process)]
     return {
         "requests_per_s": rate,
         "served_ms": medians[0],
         "in_process_ms": medians[1],
         "added_ms": medians[0] - medians[1],
+        "mean_queue_ms": 1000 * waited_s / waits,
         "num_requests": len(served),
     }
 
@@ -134,7 +141,8 @@ def report(results: dict[str, Any]) -> None:
     print(f"by the CPU time that a candidate takes: {results['share_by_cpu']:.1%}.")
     print(
         f"At {found['requests_per_s']:.2f} requests/s: {found['served_ms']:.1f} ms served, "
-        f"{found['in_process_ms']:.1f} ms in process, {found['added_ms']:+.1f} ms."
+        f"{found['in_process_ms']:.1f} ms in process, {found['added_ms']:+.1f} ms; "
+        f"{found['mean_queue_ms']:.2f} ms in the queue, mean."
     )
 
 

@@ -168,13 +168,6 @@ def test_rerank_has_the_vllm_shape(
         assert result["relevance_score"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_rerank_url_is_refused(http: httpx2.Client) -> None:
-    part = {"type": "image_url", "image_url": {"url": "http://127.0.0.1:1/x.png"}}
-    asked = {"model": IMAGE_MODEL, "query": "", "documents": [{"content": [part]}]}
-    response = http.post("/rerank", json=asked)
-    assert (response.status_code, response.json()["error"]["code"]) == (400, "url_not_allowed")
-
-
 def test_unirl_score_has_its_shape_and_names_failures_without_a_number(
     http: httpx2.Client, edits: dict[str, bytes], offline: list[visreward.Score]
 ) -> None:
