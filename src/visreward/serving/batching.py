@@ -117,7 +117,7 @@ class FairQueue(Generic[T]):
             count, work = _fitting(job, left - shared, is_first=not parts)
             if not count:
                 break
-            self._charge(job, count, work + shared)
+            self._charge(job, count, work=work, shared=shared)
             parts.append(Part(job=job, start=job.num_taken - count, stop=job.num_taken))
             left -= work + shared
             if job.group:
@@ -135,11 +135,10 @@ class FairQueue(Generic[T]):
                     return job
         return lanes[0].jobs[0] if lanes else None
 
-    def _charge(self, job: Job[T], count: int, work: int) -> None:
-        self._lanes[job.client].turn += work
-        before = job.work_left
+    def _charge(self, job: Job[T], count: int, *, work: int, shared: int) -> None:
+        self._lanes[job.client].turn += work + shared
+        self.work -= work
         job.num_taken += count
-        self.work -= before - job.work_left
         if not job.num_left:
             self.remove(job)
 
